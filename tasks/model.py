@@ -39,13 +39,20 @@ class Policy(Frozen):
     )
     approval: Literal["auto", "person"] = Field(
         default="auto",
-        description="`auto`: go on when every guard agrees. `person`: wait until somebody other than the requester approves the plan.",
+        description="`auto`: go on when every guard agrees. `person`: wait until somebody other than the requester "
+        "approves the plan.",
     )
     approval_seconds: int = Field(
-        default=900, ge=5, le=86_400, description="Seconds to wait for an approval; then nothing is done and on-call is paged."
+        default=900,
+        ge=5,
+        le=86_400,
+        description="Seconds to wait for an approval; then nothing is done and on-call is paged.",
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=10, description="How often a run that died half-way is started again before a person is called."
+        default=3,
+        ge=1,
+        le=10,
+        description="How often a run that died half-way is started again before a person is called.",
     )
     min_interval_seconds: int = Field(
         default=600,
@@ -54,7 +61,10 @@ class Policy(Frozen):
         description="Flap breaker: refuse when the same procedure changed the same target less than this many seconds ago.",
     )
     timeout_seconds: int = Field(
-        default=300, ge=10, le=86_400, description="Seconds a whole run may take; past it no further change is begun."
+        default=300,
+        ge=10,
+        le=86_400,
+        description="Seconds a whole run may take; past it no further change is begun.",
     )
 
 
@@ -68,7 +78,9 @@ class Plan(Frozen):
     key: str = Field(description="Identity of the operation on the target; the same key is never done twice.")
     why: str = Field(description="Why this is the right thing to do, in one or two sentences.")
     loss: str = Field(description="What will be lost, in one sentence; said before anything is changed.")
-    ask: str = Field(default="", description="Why a person must approve this plan whatever the policy says; empty if not.")
+    ask: str = Field(
+        default="", description="Why a person must approve this plan whatever the policy says; empty if not."
+    )
 
     @property
     def digest(self) -> str:

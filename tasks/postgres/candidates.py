@@ -1,0 +1,95 @@
+"""Who may be promoted, what that loses, and which fence is provable. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from tasks.postgres.state import Cluster, Fence, Node, Server
+
+#: `ANY 1 (a, b)`, `FIRST 2 (a, b)`, `2 (a, b)` and the plain list `a, b`: PostgreSQL documentation, 19.6.2.
+SYNC_RULE = re.compile(
+    r"^\s*(?:(?:ANY|FIRST)\s+)?(?:(?P<count>\d+)\s*)?(?P<open>\()?(?P<names>[^()]*)\)?\s*$", re.IGNORECASE
+)
+
+
+class SyncRule:
+    """Which standbys must have a commit before it is acknowledged."""
+
+    def __init__(self, text: str) -> None:
+        """Read a value of synchronous_standby_names; what cannot be read promises nothing."""
+        match = SYNC_RULE.match(text)
+        names = match["names"] if match else ""
+        self.names = frozenset(n.strip().strip('"') for n in names.split(",") if n.strip())
+        self.count = int(match["count"] or 1) if match and self.names else 0
+        # A wildcard lets standbys acknowledge that we have never heard of.
+        if "*" in self.names:
+            self.names, self.count = frozenset(), 0
+
+    def vouches(self, heard: frozenset[str]) -> bool:
+        """Whether every acknowledged commit is on at least one of HEARD: readers + writers > members."""
+        return self.count > 0 and len(heard & self.names) + self.count > len(self.names)
+
+
+def sync_setting(count: int, names: tuple[str, ...]) -> str:
+    """Return the synchronous_standby_names that asks for COUNT of NAMES, or for fewer when there are fewer."""
+    wanted = min(count, len(names))
+    return f"ANY {wanted} ({', '.join(names)})" if wanted else ""
+
+
+def newest_timeline(nodes: tuple[Node, ...]) -> int:
+    """Return the highest timeline any answering node is on."""
+    return max((n.server.timeline for n in nodes if n.server), default=0)
+
+
+def eligible(seen: Cluster) -> tuple[Node, ...]:
+    """Return the standbys that could take over, most advanced first; equals keep the order of the block."""
+    timeline = newest_timeline(seen.nodes)
+    fit = [
+        (n, n.server)
+        for n in seen.standbys
+        if n.server and not n.nofailover and n.server.may_promote and n.server.timeline == timeline
+    ]
+    return tuple(n for n, s in sorted(fit, key=lambda pair: -pair[1].lsn))
+
+
+def server_of(node: Node) -> Server:
+    """Return what NODE said; only for nodes that are known to have answered."""
+    assert node.server is not None  # noqa: S101 - the callers hold the proof, this tells the type checker
+    return node.server
+
+
+def lost_bytes(seen: Cluster, candidate: Node) -> int | None:
+    """Return how far CANDIDATE is behind the last recorded position of the primary, or None when nobody knows."""
+    server = server_of(candidate)
+    if seen.recorded is None or seen.recorded.timeline != server.timeline:
+        return None
+    return max(0, seen.recorded.lsn - server.lsn)
+
+
+def sync_vouches(seen: Cluster, candidate: Node) -> bool:
+    """Whether CANDIDATE provably has every acknowledged commit."""
+    server = server_of(candidate)
+    if seen.recorded is None or seen.recorded.timeline != server.timeline:
+        return False
+    heard = frozenset(n.name for n in seen.standbys if server_of(n).timeline == server.timeline)
+    return SyncRule(seen.recorded.synchronous_standby_names).vouches(heard)
+
+
+def sync_fences(seen: Cluster) -> bool:
+    """Whether a primary that lives on cannot acknowledge anything once the standbys we reach have left it."""
+    if seen.recorded is None:
+        return False
+    rule = SyncRule(seen.recorded.synchronous_standby_names)
+    unheard = rule.names - {n.name for n in seen.standbys}
+    return rule.count > 0 and len(unheard) < rule.count
+
+
+def provable_fences(seen: Cluster, node: Node, allowed: tuple[Fence, ...]) -> tuple[Fence, ...]:
+    """Return the fences that can be proven for NODE, in the order of trust that the policy gives."""
+    proof: dict[Fence, bool] = {
+        "process": node.host is not None and node.host.reachable,
+        "power": node.can_power_off,
+        "sync": sync_fences(seen),
+        "route": seen.poolers_are_the_only_way_in and bool(seen.routes) and not any(r.problem for r in seen.routes),
+    }
+    return tuple(kind for kind in allowed if proof[kind])
