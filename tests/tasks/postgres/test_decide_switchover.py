@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import pytest
+
+from tasks.postgres.decide_switchover import decide_switchover
+from tasks.postgres.judge import judge_switchover, unlooked
+from tasks.postgres.state import Managed, SwitchoverPolicy
+from tests.tasks.postgres.worlds import UNREACHABLE, cluster, gone, healthy, primary, receiver, route, standby
+
+POLICY = SwitchoverPolicy()
+PATRONI = Managed(leader="n1", members=("n1", "n2"), streaming=("n2",), paused=False, ttl_seconds=30)
+
+
+def world(first=None, second=None, **given):
+    lead = first or primary(feeds=("n2", "n3"))
+    return cluster(lead, second or standby("n2", upstream=receiver()), standby("n3", upstream=receiver()), **given)
+
+
+def test_a_healthy_cluster_hands_over_to_the_standby_that_is_least_behind():
+    """The plan names both ends, who follows, and that clients are held meanwhile."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    assert (plan.old_primary, plan.candidate, plan.siblings) == ("n1", "n2", ("n3",))
+    assert plan.sync_names == "ANY 1 (n3, n1)"
+    assert "clients are held by pooler" in plan.loss
+    assert plan.mode == "unmanaged"
+
+
+def test_without_a_pooler_the_errors_are_announced():
+    """Clients that connect directly will see errors, and the plan says so before anything is done."""
+    assert "clients see errors" in decide_switchover(healthy(routes=()), POLICY).plan.loss
+
+
+def test_the_wanted_candidate_is_taken_and_a_done_switchover_is_not_repeated():
+    """`candidate` is obeyed; when it is primary already there is nothing to do."""
+    assert decide_switchover(healthy(), SwitchoverPolicy(candidate="n3")).plan.candidate == "n3"
+    assert decide_switchover(healthy(), SwitchoverPolicy(candidate="n1")).verdict == "nothing"
+
+
+def test_patroni_is_asked_to_switch_over():
+    """A managed cluster is switched by its manager."""
+    assert decide_switchover(healthy(managed=PATRONI), POLICY).plan.mode == "managed"
+
+
+LAGGING = primary(feeds=("n2", "n3"))
+LAGGING = LAGGING.model_copy(
+    update={
+        "server": LAGGING.server.model_copy(
+            update={"senders": tuple(s.model_copy(update={"lag_bytes": 99_999_999}) for s in LAGGING.server.senders)}
+        )
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "says"),
+    [
+        (cluster(primary()), "one node"),
+        (cluster(primary(), primary("n2")), "both take writes"),
+        (cluster(gone(), standby("n2")), "run postgres-failover"),
+        (healthy(managed=PATRONI.model_copy(update={"paused": True})), "Patroni is paused"),
+        (cluster(primary(), gone("n2")), "No standby can take over"),
+        (world(first=primary(feeds=("n3",)), second=standby("n2", lsn=1000)), ""),
+        (cluster(primary(), standby("n2")), "does not stream"),
+        (world(first=LAGGING), "bytes behind"),
+        (world(second=standby("n2", replay_paused=True)), "Replay is paused"),
+        (world(first=primary(feeds=("n2", "n3"), prepared_transactions=1)), "prepared transactions"),
+        (world(routes=(route(problem="connection refused"),)), "does not answer"),
+        (world(routes=(route("n3"),)), "sends clients to"),
+        (world(first=primary(feeds=("n2", "n3")).model_copy(update={"host": UNREACHABLE})), "cannot be controlled"),
+    ],
+)
+def test_whatever_would_cost_a_row_or_an_error_is_refused(seen, says):
+    """Each obstacle to a lossless move is a sentence that says what to mend."""
+    decision = decide_switchover(seen, SwitchoverPolicy(candidate="n2") if says == "Replay is paused" else POLICY)
+    assert decision.verdict == ("refuse" if says else "go")
+    assert says in decision.why
+
+
+def test_an_unknown_candidate_is_refused_by_name():
+    """A wish that cannot be met is not replaced by another node."""
+    assert "n9 cannot take over" in decide_switchover(healthy(), SwitchoverPolicy(candidate="n9")).why
+
+
+def test_the_old_primary_must_follow_for_the_switchover_to_be_proven():
+    """Evidence holds only when the old primary streams from the new one."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    lead = primary("n2", feeds=("n1", "n3"), timeline=2, synchronous_standby_names=plan.sync_names)
+    done = [standby(n, upstream=receiver("n2"), timeline=2) for n in ("n1", "n3")]
+    after = cluster(lead, *done, routes=(route("n2"),))
+    assert all(e.holds for e in judge_switchover(plan, after))
+    lost = cluster(lead, gone("n1"), done[1], routes=(route("n2", paused=True),))
+    assert [e.claim for e in judge_switchover(plan, lost) if not e.holds] == [
+        "pooler sends clients to n2",
+        "n1 follows n2",
+    ]
+
+
+def test_managed_evidence_leaves_the_sync_rule_to_patroni():
+    """Patroni writes synchronous_standby_names itself, so it is not judged."""
+    plan = decide_switchover(healthy(managed=PATRONI), POLICY).plan
+    assert not [e for e in judge_switchover(plan, healthy()) if "commits wait" in e.claim]
+
+
+def test_the_report_says_what_was_not_looked_at():
+    """Logical slots and direct clients are named, so that silence is not taken for proof."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    after = cluster(gone(), primary("n2", logical_slots=("cdc",)), standby("n3"))
+    assert any("cdc" in line for line in unlooked(plan, after))
+    assert any("none" in line for line in unlooked(plan, cluster(gone(), gone("n2"))))
