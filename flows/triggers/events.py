@@ -1,0 +1,169 @@
+"""The grammar of events: how an alert, a request or a detection becomes one Prefect event. Pure.
+
+Every event has the name `<source>.<thing>.<past participle>`, the resource `recovery.<subject>.<target>` and a payload
+with every key, always: an automation whose template misses a key starts nothing and tells nobody.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from pydantic import AwareDatetime, Field, JsonValue
+
+from blocks.ledger.records import InboundAlert
+from tasks.model import Frozen
+
+Status = Literal["firing", "resolved"]
+
+#: Where an alert says what it wants: labels in Alertmanager and Grafana, details or custom fields elsewhere.
+PROCEDURE_LABEL = "salvor_procedure"
+TARGET_LABEL = "salvor_target"
+
+NAMESPACE = uuid5(NAMESPACE_URL, "https://salvor/events")
+NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+REASON_LENGTH = 500
+
+EVENT_NAMES: dict[tuple[str, Status], str] = {
+    ("alertmanager", "firing"): "alertmanager.alert.fired",
+    ("alertmanager", "resolved"): "alertmanager.alert.resolved",
+    ("grafana", "firing"): "grafana.alert.fired",
+    ("grafana", "resolved"): "grafana.alert.resolved",
+    ("pagerduty", "firing"): "pagerduty.incident.triggered",
+    ("pagerduty", "resolved"): "pagerduty.incident.resolved",
+    ("generic", "firing"): "generic.alert.fired",
+    ("generic", "resolved"): "generic.alert.resolved",
+    ("operator", "firing"): "operator.recovery.requested",
+    ("operator", "resolved"): "operator.recovery.withdrawn",
+    ("sentinel", "firing"): "sentinel.primary.lost",
+    ("sentinel", "resolved"): "sentinel.primary.returned",
+}
+CONFLICTED = "sentinel.primaries.conflicted"
+
+
+class Payload(Frozen):
+    """What every event carries; no key is ever left out."""
+
+    procedure: str
+    target: str
+    reason: str
+    requested_by: str
+    alert: str  #: the fingerprint of what caused it
+    severity: str
+    source: str
+    dry_run: bool
+    started_at: str  #: ISO 8601, when the trouble began as far as the source knows
+
+
+class RecoveryEvent(Frozen):
+    """One event, as Prefect takes it."""
+
+    name: str
+    id: UUID
+    occurred: AwareDatetime
+    payload: Payload
+
+    @property
+    def resource(self) -> str:
+        """What the event is about; automations match on it."""
+        return resource_of(self.payload.procedure, self.payload.target)
+
+    def body(self) -> dict[str, JsonValue]:
+        """Return the JSON object that POST /api/events takes."""
+        return {
+            "id": str(self.id),
+            "event": self.name,
+            "occurred": self.occurred.astimezone(UTC).isoformat(),
+            "resource": {
+                "prefect.resource.id": self.resource,
+                "prefect.resource.name": self.payload.target,
+                "salvor.procedure": self.payload.procedure,
+            },
+            "related": [],
+            "payload": self.payload.model_dump(mode="json"),
+        }
+
+
+class Signal(Frozen):
+    """What a source said, in our words: the same for all sources."""
+
+    source: str
+    fingerprint: str = Field(min_length=1, max_length=255)
+    starts_at: AwareDatetime
+    status: Status
+    name: str = ""
+    severity: str = ""
+    procedure: str = ""
+    target: str = ""
+    reason: str = ""
+    requested_by: str = ""
+    dry_run: bool = False
+    why_not: str = ""  #: why this signal must not start anything, however well it names a procedure
+    raw: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def objection(self) -> str:
+        """Say why nothing is started by it; empty when it names a procedure and a target in the right form."""
+        if self.why_not:
+            return self.why_not
+        if not self.procedure:
+            return f"stored, no procedure named (label {PROCEDURE_LABEL})"
+        if not self.target:
+            return f"stored, no target named (label {TARGET_LABEL})"
+        wrong = [n for n in (self.procedure, self.target) if not well_named(n)]
+        return f"stored, {wrong[0]!r} is not a name: lower-case letters, digits and dashes" if wrong else ""
+
+    def inbound(self) -> InboundAlert:
+        """Return what the ledger keeps of it."""
+        return InboundAlert(
+            source=self.source,
+            fingerprint=self.fingerprint,
+            starts_at=self.starts_at,
+            status=self.status,
+            name=self.name,
+            severity=self.severity[:32],
+            procedure=self.procedure[:255],
+            target=self.target[:255],
+            payload=self.raw,
+        )
+
+    def event(self, occurred: datetime, name: str = "") -> RecoveryEvent:
+        """Return the event it becomes; NAME only where the source has more than two."""
+        return RecoveryEvent(
+            name=name or EVENT_NAMES[self.source, self.status],
+            id=event_id(self.source, self.fingerprint, self.starts_at, self.status),
+            occurred=occurred,
+            payload=Payload(
+                procedure=self.procedure,
+                target=self.target,
+                reason=self.reason[:REASON_LENGTH],
+                requested_by=self.requested_by or self.source,
+                alert=self.fingerprint,
+                severity=self.severity,
+                source=self.source,
+                dry_run=self.dry_run,
+                started_at=self.starts_at.astimezone(UTC).isoformat(),
+            ),
+        )
+
+
+def well_named(name: str) -> bool:
+    """Whether NAME can be a procedure or a target: what Prefect allows for block documents."""
+    return len(name) <= 100 and NAME.fullmatch(name) is not None  # noqa: PLR2004 - as long as a resource id bears
+
+
+def event_id(source: str, fingerprint: str, starts_at: datetime, status: Status) -> UUID:
+    """Derive the id from the alert: Prefect starts nothing for an id it has seen, so one alert starts one run."""
+    return uuid5(NAMESPACE, "\n".join((source, fingerprint, starts_at.astimezone(UTC).isoformat(), status)))
+
+
+def resource_of(procedure: str, target: str) -> str:
+    """Name what is recovered: the subject is the first word of the procedure (postgres-failover: postgres)."""
+    return f"recovery.{procedure.split('-')[0] or 'unknown'}.{target or 'unknown'}"
+
+
+def printable(text: str, limit: int = REASON_LENGTH) -> str:
+    """Strip what a stranger could put into a terminal or a log line, and cut it to LIMIT."""
+    return "".join(c if c.isprintable() else " " for c in text)[:limit].strip()
