@@ -1,0 +1,66 @@
+"""Read and replace a small text file on a host: whole or not at all, with its mode and owner kept."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from blocks.errors import Misconfigured, SalvorError, Transient
+from blocks.node_control import CommandControl, Completed, LocalControl, NodeControl, PatroniControl, SshControl
+from blocks.node_scripts import script
+
+__all__ = ["CommandControl", "LocalControl", "NodeControl", "PatroniControl", "SshControl", "read", "replace"]
+
+_MISSING: Final = 66
+_CHANGED: Final = 75
+
+# readlink: the file a link points to is replaced, not the link.
+_FIND: Final = """
+real=$(readlink -f "$F" 2>/dev/null) && [ -f "$real" ] || { echo "there is no file $F" >&2; exit 66; }
+"""
+_READ: Final = _FIND + 'cat "$real"\n'
+_REPLACE: Final = (
+    _FIND
+    + """
+dir=$(dirname "$real")
+new=$(mktemp "$dir/.salvor.XXXXXX") || refuse "$dir cannot be written by $(id -un)"
+trap 'rm -f "$new"' EXIT
+cp -a "$real" "$new" || refuse "$real cannot be read by $(id -un)"
+[ "$(stat -c %u:%g:%a "$real")" = "$(stat -c %u:%g:%a "$new")" ] ||
+  refuse "$(id -un) cannot keep the owner of $real: let the control run as $(stat -c %U "$real")"
+[ -z "$SUM" ] || case $(sha256sum <"$new") in "$SUM "*) ;; *) exit 75;; esac
+dd of="$new" conv=fsync 2>/dev/null || refuse "$new could not be written: is the disk full?"
+[ "$(wc -c <"$new")" -eq "$BYTES" ] || refuse "the new text did not arrive whole"
+touch "$new"
+[ -z "$KEEP" ] || cp -a "$real" "$KEEP" || refuse "$KEEP could not be written"
+mv -f "$new" "$real" && echo replaced
+"""
+)
+
+
+class FileChanged(Transient):
+    """The file was changed by somebody else between reading and replacing it: nothing was written."""
+
+    code = 11
+
+
+def read(control: NodeControl, path: str, deadline: float) -> str:
+    """Give the text of PATH."""
+    return _done(control.run(script(_READ, F=path), deadline), path).out
+
+
+def replace(control: NodeControl, path: str, text: str, deadline: float, *, before: str, keep: str = "") -> None:
+    """Put TEXT in place of BEFORE, which PATH must still hold; KEEP is where a copy of BEFORE is left."""
+    digest = hashlib.sha256(before.encode()).hexdigest()
+    body = script(_REPLACE, F=path, SUM=digest, BYTES=len(text.encode()), KEEP=keep)
+    _done(control.run(body, deadline, stdin=text, writes=True), path)
+
+
+def _done(done: Completed, path: str) -> Completed:
+    if done.rc == _CHANGED:
+        raise FileChanged(f"{path} was changed by somebody else meanwhile: nothing was written. Run it again.")
+    if done.rc == _MISSING:
+        raise Misconfigured(f"{done.said}: correct the path in the block.")
+    if done.rc != 0:
+        raise SalvorError(f"{path} was left as it was: {done.said}.")
+    return done
