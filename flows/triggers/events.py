@@ -161,7 +161,7 @@ def event_id(source: str, fingerprint: str, starts_at: datetime, status: Status)
 
 def resource_of(procedure: str, target: str) -> str:
     """Name what is recovered: the subject is the first word of the procedure (postgres-failover: postgres)."""
-    return f"recovery.{procedure.split('-')[0] or 'unknown'}.{target or 'unknown'}"
+    return f"recovery.{procedure.partition('-')[0] or 'unknown'}.{target or 'unknown'}"
 
 
 def printable(text: str, limit: int = REASON_LENGTH) -> str:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from flows.triggers.alertmanager import LabelledAlert
 from flows.triggers.events import Signal
 
-#: Grafana raises these when a rule could not be evaluated, with the rule's own labels: its data source is ill, not our target.
+#: Raised with the rule's own labels when a rule could not be evaluated: Grafana's source is ill, not our target.
 NOT_ABOUT_THE_TARGET = frozenset({"DatasourceNoData", "DatasourceError"})
 
 

@@ -22,7 +22,7 @@ STATUSES: dict[str, Status] = {
 }
 
 
-class Field_(BaseModel):
+class CustomField(BaseModel):
     """One custom field of an incident."""
 
     name: str
@@ -51,7 +51,7 @@ class Incident(BaseModel):
     priority: Reference | None = None
     service: Reference | None = None
     body: Body | None = None
-    custom_fields: list[Field_] = Field(default_factory=list)
+    custom_fields: list[CustomField] = Field(default_factory=list)
 
     def words(self) -> dict[str, str]:
         """Return what details and custom fields say, by name; a custom field wins."""
@@ -81,7 +81,7 @@ class Delivery(BaseModel):
 
 
 def translate(body: dict[str, Any], named: Mapping[str, str] | None = None) -> tuple[Signal, ...]:
-    """Return the incident's opening or end; nothing for any other event. NAMED comes from the subscription's headers."""
+    """Return the incident's opening or end; nothing for other events. NAMED is from the subscription's headers."""
     event = Delivery.model_validate(body).event
     status = STATUSES.get(event.event_type)
     if status is None:

@@ -1,0 +1,34 @@
+"""Loads the blocks that a process needs at its start, or says what is missing."""
+
+from __future__ import annotations
+
+from typing import TypeVar, cast
+
+import httpx
+from prefect.blocks.core import Block
+from prefect.exceptions import PrefectException
+
+from blocks.errors import Misconfigured, Transient
+
+B = TypeVar("B", bound=Block)
+
+
+def load_block(kind: type[B], name: str) -> B:
+    """Load a block, or say how to make it."""
+    try:
+        return cast("B", kind.load(name))
+    except ValueError as error:
+        raise Misconfigured(
+            f"There is no {kind.__name__} block named `{name}` that can be read ({first_line(error)}). Make it in the"
+            f" Prefect UI under Blocks, or in Python: {kind.__module__}.{kind.__name__}(...).save({name!r})."
+        ) from error
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        raise Transient(
+            f"The block `{name}` could not be read from Prefect ({first_line(error)}):"
+            " look at PREFECT_API_URL and PREFECT_API_AUTH_STRING, and whether the server runs."
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what ERROR says, short enough for a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]
