@@ -58,7 +58,8 @@ class Policy(Frozen):
         default=600,
         ge=0,
         le=86_400,
-        description="Flap breaker: refuse when the same procedure changed the same target less than this many seconds ago.",
+        description="Flap breaker: refuse when the same procedure changed the same target"
+        " less than this many seconds ago.",
     )
     timeout_seconds: int = Field(
         default=300,
@@ -130,6 +131,7 @@ class Step(Frozen):
     sentence: str
     started_at: datetime
     seconds: float | None = None  #: None while it runs, and for ever when the process died in it
+    found: str = ""  #: what the act found or did
     error: str = ""
     dry: bool = False  #: recorded instead of done
 

@@ -152,7 +152,8 @@ def _take(connection: Connection, run: Row[Any], intent: Intent, until: datetime
 
 def _open(connection: Connection, run: Row[Any], intent: Intent, operation: Row[Any] | None, at: datetime) -> None:
     attempts = operation.attempts if operation is not None and _unfinished(operation) else 0
-    values = {
+    resumed = operation is not None and operation.status == "open"
+    values: dict[str, Any] = {
         "procedure": run.procedure,
         "status": "open",
         "plan": intent.plan,
@@ -161,6 +162,8 @@ def _open(connection: Connection, run: Row[Any], intent: Intent, operation: Row[
         "run_id": run.id,
         "closed_at": None,
     }
+    if not resumed:  # an approval is good for one operation, not for every time it is tried again
+        values |= {"approved_digest": None, "approved_by": None, "approved_comment": None}
     first = {"resource": intent.resource, "key": intent.key, "opened_at": at}
     insert = insert_into(connection, operations).values(**first, **values)
     connection.execute(insert.on_conflict_do_update(index_elements=["resource", "key"], set_=values))

@@ -109,12 +109,18 @@ def end(connection: Connection, row: Row[Any], ending: Ending, at: datetime) -> 
         return
     free(connection, row.resource, row.id)
     mine = (operations.c.resource == row.resource) & (operations.c.key == row.key)
+    mine &= (operations.c.run_id == row.id) & (operations.c.status == "open")
+    operation = connection.execute(select(operations.c.changed_at).where(mine)).one_or_none()
     closing: dict[str, Any] = {"status": ending.operation, "closed_at": at}
-    if ending.operation == "abandoned":
-        closing["changed_at"] = None
-    connection.execute(
-        update(operations).where(mine, operations.c.run_id == row.id, operations.c.status == "open").values(closing)
-    )
+    if operation is not None and ending.operation == "abandoned":
+        closing |= _left_by_earlier(operation.changed_at, row)
+    connection.execute(update(operations).where(mine).values(closing))
+
+
+def _left_by_earlier(changed_at: datetime | None, row: Row[Any]) -> dict[str, Any]:
+    # This run changed nothing, or took it back; but a dead run before it may have, and that is not undone.
+    earlier = changed_at is not None and changed_at < row.started_at
+    return {"status": "failed"} if earlier else {"changed_at": None}
 
 
 def free(connection: Connection, resource: str, run_id: str) -> None:
@@ -136,18 +142,27 @@ def supersede(connection: Connection, run_id: str, why: str, at: datetime) -> No
 
 
 def granted(ledger: Ledger, run_id: str, digest: str, by: str, comment: str) -> None:
-    """Keep who approved what; the run's time starts now, for it has waited for a person until here."""
+    """Keep who approved what, and start the clock of the run."""
 
     def work(connection: Connection) -> None:
-        row = live_run(connection, run_id)
-        deadline = now(connection) + timedelta(seconds=row.timeout_seconds)
-        connection.execute(update(runs).where(runs.c.id == run_id).values(deadline_at=deadline))
+        row = _start_clock(connection, run_id)
         mine = (operations.c.resource == row.resource) & (operations.c.key == row.key)
-        connection.execute(
-            update(operations).where(mine).values(approved_digest=digest, approved_by=by, approved_comment=comment)
-        )
+        approval = {"approved_digest": digest, "approved_by": by, "approved_comment": comment}
+        connection.execute(update(operations).where(mine).values(approval))
 
     ledger.write(work)
+
+
+def start_clock(ledger: Ledger, run_id: str) -> None:
+    """Start the run's time now, for it has waited for a person until here."""
+    ledger.write(lambda connection: _start_clock(connection, run_id))
+
+
+def _start_clock(connection: Connection, run_id: str) -> Row[Any]:
+    row = live_run(connection, run_id)
+    deadline = now(connection) + timedelta(seconds=row.timeout_seconds)
+    connection.execute(update(runs).where(runs.c.id == run_id).values(deadline_at=deadline))
+    return row
 
 
 def find(ledger: Ledger, run_id: str) -> Run:

@@ -1,0 +1,93 @@
+"""Asking a person, who must not be the one who asked for the run."""
+
+from __future__ import annotations
+
+import time
+from typing import Literal
+
+from prefect.exceptions import FlowPauseTimeout
+from prefect.flow_runs import pause_flow_run
+from prefect.input import RunInput
+from pydantic import Field, ValidationError
+
+from blocks.errors import StandDown
+from blocks.ledger import outbox
+from blocks.ledger.block import Ledger
+from blocks.ledger.records import Notification, Run
+from tasks.model import Plan, Policy
+from tasks.report import log, plan_text, run_url
+
+
+class Approval(RunInput):
+    """The form under the Resume button."""
+
+    decision: Literal["approve", "reject"] = Field(description="What to do with this plan.")
+    approver: str = Field(min_length=2, description="Your name; it must not be the one who asked for this run.")
+    comment: str = Field(default="", description="Why; it is kept with the plan.")
+
+
+def ask_person(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> Approval:
+    """Wait for somebody other than the requester to approve PLAN; raise StandDown when nobody does."""
+    _know_requester(run)
+    _announce(ledger, run, plan, policy)
+    give_up = time.monotonic() + policy.approval_seconds
+    notice, asked = "", 0
+    while True:
+        answer = _answer(run, plan, give_up, f"{notice}{plan_text(plan)}", asked)
+        notice, asked = _objection(run, answer), asked + 1
+        if answer is not None and not notice:
+            return _agreed(answer)
+        log(notice)
+
+
+def _know_requester(run: Run) -> None:
+    if not run.requested_by.strip() and not run.alert:
+        raise StandDown(
+            "This needs an approval by somebody other than the requester: say in requested_by who asks for it."
+        )
+
+
+def _answer(run: Run, plan: Plan, give_up: float, description: str, asked: int) -> Approval | None:
+    left = max(1, int(give_up - time.monotonic()))
+    form = Approval.with_initial_data(description=description)
+    try:
+        return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=1, key=f"approval-{asked}")
+    except FlowPauseTimeout:
+        raise StandDown(
+            f"Nobody approved the plan for {plan.resource} in time, so nothing was done. Run {run.procedure} again"
+            " when somebody can look at it."
+        ) from None
+    except (ValidationError, ValueError):  # resumed without the form, or with one that is not filled in
+        return None
+
+
+def _objection(run: Run, answer: Approval | None) -> str:
+    if answer is None:
+        return "> **That was not an answer.** Choose approve or reject, and give your name.\n\n"
+    if answer.decision == "approve" and _same(answer.approver, run.requested_by):
+        return f"> **{answer.approver} asked for this run**, so somebody else must approve it.\n\n"
+    return ""
+
+
+def _same(one: str, other: str) -> bool:
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()
+
+
+def _agreed(answer: Approval) -> Approval:
+    if answer.decision == "reject":
+        because = f": {answer.comment}" if answer.comment else ""
+        raise StandDown(f"{answer.approver} rejected the plan{because}.")
+    log(f"{answer.approver} approved the plan. {answer.comment}".strip())
+    return answer
+
+
+def _announce(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> None:
+    note = Notification(
+        urgency="page",
+        title=f"{run.procedure} on {run.target} waits for an approval",
+        body=f"{plan_text(plan)}\n\nIt waits for {policy.approval_seconds} s, then does nothing.",
+        resource=plan.resource,
+        run_id=run.flow_run_id,
+        url=run_url(run.flow_run_id),
+    )
+    outbox.put(ledger, "notification", f"{run.id}.approval", note.model_dump())
