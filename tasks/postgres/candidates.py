@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tasks.postgres.state import Cluster, Fence, Node, Server
+from tasks.postgres.state import Cluster, FailoverPlan, Fence, Node, Server
 
 #: `ANY 1 (a, b)`, `FIRST 2 (a, b)`, `2 (a, b)` and the plain list `a, b`: PostgreSQL documentation, 19.6.2.
 SYNC_RULE = re.compile(
@@ -93,3 +93,16 @@ def provable_fences(seen: Cluster, node: Node, allowed: tuple[Fence, ...]) -> tu
         "route": seen.poolers_are_the_only_way_in and bool(seen.routes) and not any(r.problem for r in seen.routes),
     }
     return tuple(kind for kind in allowed if proof[kind])
+
+
+def settled(plan: FailoverPlan, positions: dict[str, int]) -> FailoverPlan:
+    """Return PLAN with the most advanced of POSITIONS as candidate, now that they stand still."""
+    ahead = max(positions.values(), default=0)
+    if not positions or positions.get(plan.candidate) == ahead:
+        return plan
+    best = next(name for name, position in positions.items() if position == ahead)
+    siblings = tuple(plan.candidate if name == best else name for name in plan.siblings)
+    wanted = SyncRule(plan.sync_names).count
+    return plan.model_copy(
+        update={"candidate": best, "siblings": siblings, "sync_names": sync_setting(wanted, siblings)}
+    )

@@ -11,6 +11,7 @@ from tasks.postgres.candidates import (
     newest_timeline,
     provable_fences,
     server_of,
+    settled,
     sync_setting,
     sync_vouches,
 )
@@ -80,16 +81,25 @@ def decide_failover(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverP
 
 def decide_with_primary(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
     """Finish what a cut-off run began, or route clients to who takes writes; else there is nothing to do."""
-    open_plan = seen.unfinished
-    promoted = [n for n in seen.primaries if open_plan and n.name == open_plan.candidate]
-    if open_plan and promoted and server_of(promoted[0]).timeline > open_plan.timeline:
-        return Decision.go(open_plan)
+    if seen.unfinished and (rest := rest_of(seen, seen.unfinished)):
+        return Decision.go(rest)
     if why := split_brain(seen):
         return Decision.refuse(why)
     primary = seen.primaries[0]
     if astray(seen, primary):
         return Decision.go(routing_plan(seen, policy, primary, "unmanaged"))
     return Decision.nothing(f"{primary.name} takes writes and every pooler sends them there.")
+
+
+def rest_of(seen: Cluster, plan: FailoverPlan) -> FailoverPlan | None:
+    """Return what is left of PLAN when one of its standbys was promoted before the run was cut off."""
+    standbys = (plan.candidate, *plan.siblings)
+    new = [n.name for n in seen.primaries if n.name in standbys and server_of(n).timeline > plan.timeline]
+    if len(new) != 1:
+        return None
+    # A standby cannot write: whoever came back as one needs no fence any more.
+    fences = tuple((name, kind) for name, kind in plan.fences if not seen.node(name).standby)
+    return settled(plan, {new[0]: 1}).model_copy(update={"fences": fences})
 
 
 def astray(seen: Cluster, primary: Node) -> tuple[Route, ...]:
@@ -201,6 +211,7 @@ def routing_plan(
         why=f"{primary.name} takes writes, but {', '.join(r.name for r in stray)} sends clients elsewhere.",
         loss="Nothing: only routes change.",
         mode=mode,
+        once=False,
         old_primary=old,
         # What is being left is the timeline before the one the primary is on.
         timeline=server_of(primary).timeline - 1,

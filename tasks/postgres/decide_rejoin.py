@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from tasks.model import Decision
-from tasks.postgres.candidates import server_of, sync_setting
+from tasks.postgres.candidates import SyncRule, server_of, sync_setting
 from tasks.postgres.decide import objection
 from tasks.postgres.state import Cluster, Node, RejoinPlan, RejoinPolicy
 
@@ -27,7 +27,7 @@ def decide_rejoin(seen: Cluster, policy: RejoinPolicy) -> Decision[RejoinPlan]:
         return Decision.refuse(rival)
     if policy.node == primary.name:
         return Decision.refuse(f"{primary.name} is the primary: name the node that shall follow it.")
-    astray = [n for n in seen.nodes if n.name != primary.name and not follows(n, primary)]
+    astray = [n for n in seen.nodes if n.name != primary.name and not belongs(n, primary, seen.sync_standbys)]
     chosen = [n for n in astray if policy.node in ("", n.name)]
     if not chosen:
         return Decision.nothing(f"{policy.node or 'Every node'} follows {primary.name}.")
@@ -53,6 +53,12 @@ def follows(node: Node, primary: Node) -> bool:
     return (
         server.receiver.status == "streaming" and server.timeline == server_of(primary).timeline and node.name in names
     )
+
+
+def belongs(node: Node, primary: Node, sync_standbys: int) -> bool:
+    """Whether NODE follows PRIMARY and commits wait for it where they are meant to wait for standbys."""
+    waited_for = not sync_standbys or node.name in SyncRule(server_of(primary).synchronous_standby_names).names
+    return follows(node, primary) and waited_for
 
 
 def way_back(node: Node, primary: Node) -> Way:
@@ -100,6 +106,7 @@ def plan_rejoin(
                 "rewind": f"What only {node.name} holds; it is listed and kept beside its data directory.",
                 "clone": f"Nothing: {node.name} has no data directory.",
             }[way],
+            once=False,
             node=node.name,
             primary=primary.name,
             system_identifier=server.system_identifier,

@@ -10,6 +10,8 @@ from tasks.postgres.state import Cluster, Node, SwitchoverPlan, SwitchoverPolicy
 
 def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[SwitchoverPlan]:
     """Hand writes over to a healthy standby without losing a row, or say why not now."""
+    if (begun := seen.unfinished_switchover) and half_way(seen, begun):
+        return Decision.go(begun)
     if why := objection(seen) or split_brain(seen):
         return Decision.refuse(why)
     if seen.managed and seen.managed.paused:
@@ -26,6 +28,15 @@ def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[Switc
     if why := unfit(seen, primary, best, policy):
         return Decision.refuse(why)
     return Decision.go(switchover_plan(seen, policy, primary, best))
+
+
+def half_way(seen: Cluster, begun: SwitchoverPlan) -> bool:
+    """Whether a switchover was cut off after the old primary had stopped; every act finds its work done or does it."""
+    new, old = seen.node(begun.candidate), seen.node(begun.old_primary)
+    if new.primary:
+        return server_of(new).timeline > begun.timeline and not old.primary
+    stopped = old.host is not None and old.host.clean and not old.host.processes
+    return new.standby and stopped and not seen.primaries
 
 
 def successor(seen: Cluster, primary: Node, wanted: str) -> Node | None:

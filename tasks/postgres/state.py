@@ -136,6 +136,7 @@ class Cluster(Frozen):
     sync_standbys: int = 0
     poolers_are_the_only_way_in: bool = False
     unfinished: FailoverPlan | None = None  #: of a run that was cut off
+    unfinished_switchover: SwitchoverPlan | None = None
 
     def node(self, name: str) -> Node:
         """Return the member called NAME."""

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tasks.postgres.candidates import SyncRule, sync_setting
+from tasks.postgres.candidates import SyncRule, settled, sync_setting
 from tasks.postgres.decide import decide_failover
 from tasks.postgres.judge import judge_failover, judge_loss
 from tasks.postgres.state import Cluster, FailoverPolicy, Managed
@@ -159,6 +159,21 @@ def test_a_cut_off_run_is_finished():
     assert plan_of(half) == plan
     zombie = half.model_copy(update={"nodes": (primary("n1"), *half.nodes[1:])})
     assert plan_of(zombie) == plan
+
+
+def test_the_candidate_that_turned_out_most_advanced_is_the_one_that_is_finished():
+    """The run had promoted a sibling of the approved candidate: what is left is done for the sibling."""
+    plan = plan_of(crashed())
+    rest = plan_of(cluster(standby("n1"), standby("n2"), primary("n3", timeline=2), unfinished=plan))
+    assert (rest.candidate, rest.siblings, rest.sync_names, rest.fences) == ("n3", ("n2",), "ANY 1 (n2)", ())
+
+
+def test_positions_that_stand_still_choose_the_candidate():
+    """The most advanced standby takes over; a tie leaves the approved candidate."""
+    plan = plan_of(crashed())
+    assert settled(plan, {"n2": 5, "n3": 9}).candidate == "n3"
+    assert settled(plan, {"n2": 9, "n3": 9}) == plan
+    assert settled(plan, {}) == plan
 
 
 def test_a_candidate_that_died_in_promotion_is_fenced_too():

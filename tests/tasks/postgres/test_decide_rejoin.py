@@ -8,7 +8,7 @@ from tasks.postgres.state import Host, Managed, RejoinPolicy
 from tests.tasks.postgres.worlds import DOWN, UNREACHABLE, cluster, gone, healthy, primary, receiver, standby
 
 POLICY = RejoinPolicy()
-NEW = primary("n2", timeline=2, feeds=("n3",))
+NEW = primary("n2", timeline=2, feeds=("n3",), synchronous_standby_names="ANY 1 (n3)")
 FED = standby("n3", timeline=2, upstream=receiver("n2"))
 
 
@@ -38,6 +38,14 @@ def test_everybody_follows_means_nothing_to_do():
     """A second run changes nothing."""
     assert decide_rejoin(healthy(), POLICY).verdict == "nothing"
     assert decide_rejoin(world(gone("n1")), RejoinPolicy(node="n3")).verdict == "nothing"
+
+
+def test_a_node_that_commits_do_not_wait_for_is_not_back_yet():
+    """A run that died between streaming and the synchronous rule is finished by pointing the node again."""
+    lead = primary("n2", timeline=2, feeds=("n1", "n3"), synchronous_standby_names="ANY 1 (n3)")
+    seen = cluster(standby("n1", timeline=2, upstream=receiver("n2")), lead, FED)
+    assert decide_rejoin(seen, POLICY).plan.way == "point"
+    assert decide_rejoin(seen.model_copy(update={"sync_standbys": 0}), POLICY).verdict == "nothing"
 
 
 def test_the_others_that_do_not_follow_are_named():

@@ -4,7 +4,7 @@ import pytest
 
 from tasks.postgres.decide_switchover import decide_switchover
 from tasks.postgres.judge import judge_switchover, unlooked
-from tasks.postgres.state import Managed, SwitchoverPolicy
+from tasks.postgres.state import Host, Managed, SwitchoverPolicy
 from tests.tasks.postgres.worlds import UNREACHABLE, cluster, gone, healthy, primary, receiver, route, standby
 
 POLICY = SwitchoverPolicy()
@@ -74,6 +74,18 @@ def test_whatever_would_cost_a_row_or_an_error_is_refused(seen, says):
     decision = decide_switchover(seen, SwitchoverPolicy(candidate="n2") if says == "Replay is paused" else POLICY)
     assert decision.verdict == ("refuse" if says else "go")
     assert says in decision.why
+
+
+def test_a_switchover_that_was_cut_off_is_finished():
+    """Once the old primary has stopped in order, or the candidate was promoted, the same plan goes on."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    clean = gone("n1", host=Host(reachable=True, directory="present", clean=True))
+    stopped = cluster(clean, standby("n2"), standby("n3"), unfinished_switchover=plan)
+    assert decide_switchover(stopped, POLICY).plan == plan
+    moved = cluster(clean, primary("n2", timeline=2), standby("n3"), unfinished_switchover=plan)
+    assert decide_switchover(moved, POLICY).plan == plan
+    crashed = cluster(gone("n1"), standby("n2"), standby("n3"), unfinished_switchover=plan)
+    assert "run postgres-failover" in decide_switchover(crashed, POLICY).why
 
 
 def test_an_unknown_candidate_is_refused_by_name():

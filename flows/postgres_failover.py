@@ -1,0 +1,61 @@
+"""PostgreSQL failover: promote a standby because the primary is gone.
+
+**Meaning**     The primary takes no writes: it is dead, frozen, or cut off from its standbys too.
+
+**Impact**      Every write fails. Reads go on from the standbys.
+
+**Diagnosis**   The report of this run shows what each node said, who was chosen and why, and what that loses.
+
+**Mitigation**  Run this. *Refused* says what speaks against it and what to mend. Raise `rpo_bytes` only if losing that
+much is agreed. *NeedsHuman* means that it is not known whether somebody was promoted: look at the evidence, then run
+this again; it looks first and goes on from where things stand. Afterwards run postgres-rejoin for the old primary.
+"""
+
+from __future__ import annotations
+
+from prefect import flow
+
+from flows.procedure import concludes
+from tasks.guard import approve
+from tasks.model import Report
+from tasks.postgres.act import fence, follow, promote, route_writes, stop_receiving
+from tasks.postgres.decide import decide_failover
+from tasks.postgres.judge import judge_failover, unlooked
+from tasks.postgres.probe import observe_cluster, settle_candidate
+from tasks.postgres.reach import reach
+from tasks.postgres.state import FailoverPolicy
+
+
+@flow(name="postgres-failover", flow_run_name="failover-{target}", description=__doc__, retries=0)
+@concludes
+def postgres_failover(
+    target: str,
+    policy: FailoverPolicy = FailoverPolicy(),  # noqa: B008 - a frozen value, and the form's defaults
+    reason: str = "",
+    requested_by: str = "",
+    alert: str = "",
+) -> Report:
+    """Promote the most advanced standby of a cluster whose primary is gone.
+
+    Args:
+        target: Name of the PostgresCluster block, e.g. orders.
+        policy: What may be lost, what counts as a fence, who approves.
+        reason: What happened, in your words; kept in the report.
+        requested_by: Who asks for this run; somebody else must approve it when an approval is needed.
+        alert: Fingerprint of the alert that asks for it; a resolved alert stops the run before it changes anything.
+    """
+    at = reach(target)
+
+    before = observe_cluster(at)
+    plan = approve(decide_failover(before, policy), policy, lambda: decide_failover(observe_cluster(at), policy))
+
+    fence(at, plan)
+    stop_receiving(at, plan)
+    plan = settle_candidate(at, plan)
+
+    promote(at, plan)  # the point of no return
+    route_writes(at, plan)
+    follow(at, plan)
+
+    after = observe_cluster(at)
+    return Report(plan=plan, evidence=judge_failover(plan, after), unverified=unlooked(plan, after))

@@ -1,0 +1,267 @@
+"""Moving the primary of a cluster that nobody else manages: plain functions, each one operator's step.
+
+Every function looks first and finds its work done already when it is called again, and proves itself by what the
+servers say afterwards.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from blocks.errors import Ambiguous, SalvorError, StandDown, Transient
+from tasks.postgres.candidates import settled
+from tasks.postgres.reach import PATIENCE, SQL, Reach, lsn, quoted
+from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
+
+T = TypeVar("T")
+#: Seconds a fence command may take: a cloud's stop call is confirmed within a minute.
+POWER_PATIENCE = 60.0
+#: Seconds between two looks while clients wait: about what a look itself costs.
+LOOK = 0.005
+RELOAD = "SELECT pg_reload_conf()"
+
+
+def each(names: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+    """Do WORK for all NAMES at the same time."""
+    wanted = list(names)
+    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
+        return dict(zip(wanted, pool.map(work, wanted), strict=True))
+
+
+def until(true: Callable[[], bool], seconds: float) -> bool:
+    """Look again and again until it is TRUE or SECONDS have passed; say which."""
+    end = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > end:
+            return False
+        time.sleep(LOOK)
+    return True
+
+
+def fence(at: Reach, plan: FailoverPlan) -> str:
+    """Make another write of the old primary impossible, by the first fence of the plan that can be proven."""
+    open_nodes = list(dict.fromkeys(name for name, _ in plan.fences))
+    said = []
+    for name, kind in plan.fences:
+        if name not in open_nodes:
+            continue
+        try:
+            said.append(f"{name}: {FENCES[kind](at, name)}")
+        except Transient as error:
+            said.append(f"{name}: not by {kind} ({error})")
+        else:
+            open_nodes.remove(name)
+    if open_nodes:
+        raise StandDown(f"No fence held for {', '.join(open_nodes)}: {'; '.join(said)}. Nobody was promoted.")
+    return "; ".join(said) or "nothing to fence" + (", as a person approved" if plan.ask else "")
+
+
+def _fence_process(at: Reach, name: str) -> str:
+    # Whoever starts this server again, an init system for one, must get a standby.
+    return at.node(name).stop("kill", PATIENCE, as_standby=True)
+
+
+def _fence_power(at: Reach, name: str) -> str:
+    return at.node(name).fence_power(POWER_PATIENCE)
+
+
+def _fence_sync(_at: Reach, _name: str) -> str:
+    return "it cannot acknowledge a commit once its standbys have left it, which is the next step"
+
+
+def _fence_route(at: Reach, _name: str) -> str:
+    for pooler in at.poolers.values():
+        pooler.disable()
+    return f"no client reaches it: disabled at {', '.join(at.poolers)}"
+
+
+FENCES: dict[str, Callable[[Reach, str], str]] = {
+    "process": _fence_process,
+    "power": _fence_power,
+    "sync": _fence_sync,
+    "route": _fence_route,
+}
+
+
+def unfence(at: Reach, plan: FailoverPlan) -> str:
+    """Nobody was promoted: give the old primary back."""
+    node = at.node(plan.old_primary)
+    if ("process" in {kind for name, kind in plan.fences if name == plan.old_primary}) and not node.processes(PATIENCE):
+        node.remove_standby_signal(PATIENCE)
+        node.start(PATIENCE * 6)
+    for pooler in at.poolers.values():
+        pooler.enable()
+    return f"{plan.old_primary} was given back"
+
+
+def stop_receiving(at: Reach, plan: MovePlan) -> str:
+    """Take every standby off the old primary, so that positions stand still and no commit can be acknowledged."""
+    if not at.sql(plan.candidate, SQL["recovery"])[0]["in_recovery"]:
+        return f"{plan.candidate} is primary already: nobody receives from {plan.old_primary}"
+
+    def leave(name: str) -> bool:
+        at.sql(name, SQL["stop_receiving"], RELOAD)
+        return until(lambda: at.sql(name, SQL["receivers"])[0]["receivers"] == 0, PATIENCE)
+
+    left = each((plan.candidate, *plan.siblings), leave)
+    if stuck := [name for name, done in left.items() if not done]:
+        raise StandDown(f"{', '.join(stuck)} still receives WAL although told to stop. Nobody was promoted.")
+    return f"{', '.join(left)} receive nothing any more"
+
+
+def receive_again(at: Reach, plan: MovePlan) -> str:
+    """Nobody was promoted: let the standbys follow the old primary again."""
+    names = (plan.candidate, *plan.siblings)
+    each(names, lambda name: point(at, name, plan.old_primary))
+    return f"{', '.join(names)} follow {plan.old_primary} again"
+
+
+def point(at: Reach, name: str, upstream: str, *, slot: bool = False) -> str:
+    """Let the standby NAME follow UPSTREAM, by reload: no restart, and reading clients stay."""
+    conninfo = quoted(at.cluster.replication_conninfo(upstream, name))
+    statements = [f"ALTER SYSTEM SET primary_conninfo = {conninfo}"]
+    statements += [f"ALTER SYSTEM SET primary_slot_name = {quoted(name)}"] if slot else []
+    at.sql(name, *statements, RELOAD)
+    return f"{name} follows {upstream}"
+
+
+def settle(at: Reach, plan: FailoverPlan) -> FailoverPlan:
+    """Compare positions now that they stand still; the most advanced standby is the candidate.
+
+    A candidate that is no standby any more has been promoted by a run that was cut off: it stays the candidate.
+    """
+    seen = each((plan.candidate, *plan.siblings), lambda name: at.sql(name, SQL["recovery"])[0])
+    ahead = {name: max(row["received_lsn"], row["replayed_lsn"]) for name, row in seen.items() if row["in_recovery"]}
+    return settled(plan, ahead) if seen[plan.candidate]["in_recovery"] else plan
+
+
+def promote(at: Reach, plan: MovePlan) -> str:
+    """Make the candidate the primary, with the synchronous rule that fits who is left."""
+    if not at.sql(plan.candidate, SQL["recovery"])[0]["in_recovery"]:
+        return f"{plan.candidate} is primary already"
+    rule = f"ALTER SYSTEM SET synchronous_standby_names = {quoted(plan.sync_names)}"
+    started = time.monotonic()
+    at.sql(plan.candidate, rule, RELOAD, SQL["promote"])
+    if not until(lambda: promoted(at, plan.candidate), plan.promote_seconds):
+        raise Ambiguous(
+            f"{plan.candidate} was told to promote and is not primary after {plan.promote_seconds} s. Look at its log; "
+            "run this again to go on, with the next candidate if it is dead."
+        )
+    return f"{plan.candidate} took over in {time.monotonic() - started:.2f} s"
+
+
+def promoted(at: Reach, name: str) -> bool:
+    """Whether NAME is out of recovery; a server that does not answer is not."""
+    try:
+        return not at.sql(name, SQL["recovery"], deadline=1.0)[0]["in_recovery"]
+    except Transient as error:
+        raise Ambiguous(
+            f"{name} died while it was promoted ({error}). Run this again: the next candidate takes over."
+        ) from error
+
+
+def follow(at: Reach, plan: MovePlan) -> str:
+    """Let every other standby follow the new primary, with a slot, and wait until they stream."""
+    new = plan.candidate
+    for name in plan.siblings:
+        at.sql(new, create_slot(name))
+    each(plan.siblings, lambda name: point(at, name, new, slot=True))
+    missing = await_streaming(at, new, set(plan.siblings), plan.follow_seconds)
+    return (
+        f"{', '.join(missing)} does not stream yet"
+        if missing
+        else f"{', '.join(plan.siblings) or 'nobody'} follows {new}"
+    )
+
+
+def create_slot(name: str) -> str:
+    """Return the statement that reserves WAL for NAME unless it is reserved already."""
+    return SQL["create_slot"].replace("%(slot)s", quoted(name))
+
+
+def await_streaming(at: Reach, primary: str, names: set[str], seconds: float) -> list[str]:
+    """Wait until NAMES stream from PRIMARY; return those that do not in time."""
+
+    def missing() -> set[str]:
+        return names - {row["name"] for row in at.sql(primary, SQL["streaming"])}
+
+    until(lambda: not missing(), seconds)
+    return sorted(missing())
+
+
+def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
+    """Flush dirty pages now, so that the shutdown finds few."""
+    try:
+        at.sql(plan.old_primary, "CHECKPOINT", deadline=60.0)
+    except Transient as error:
+        return f"no checkpoint: {error}"
+    return f"{plan.old_primary} has little left to flush"
+
+
+def pause(at: Reach, plan: SwitchoverPlan) -> str:
+    """Hold clients at the poolers until their running transactions have ended."""
+    each(at.poolers, lambda name: at.poolers[name].pause(plan.pause_seconds))
+    return f"clients wait at {', '.join(at.poolers)}" if at.poolers else "no pooler: clients will see errors"
+
+
+def resume(at: Reach, _plan: SwitchoverPlan) -> str:
+    """Let clients go on."""
+    each(at.poolers, lambda name: at.poolers[name].resume())
+    return f"clients go on at {', '.join(at.poolers)}" if at.poolers else "no pooler"
+
+
+def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
+    """Stop the old primary in order and wait until the candidate has its last byte."""
+    node = at.node(plan.old_primary)
+    said = node.stop("fast", plan.stop_seconds)
+    last = node.control_data(PATIENCE)
+    if (state := last["Database cluster state"]) != "shut down":
+        raise StandDown(f"{plan.old_primary} did not stop cleanly ({state}), so its last rows are not proven.")
+    end = lsn(last["Latest checkpoint location"])
+
+    def drained() -> bool:
+        return int(at.sql(plan.candidate, SQL["recovery"])[0]["replayed_lsn"]) > end
+
+    if not until(drained, plan.drain_seconds):
+        raise StandDown(f"{plan.candidate} did not receive all of {plan.old_primary} in {plan.drain_seconds:g} s.")
+    return f"{said}; {plan.candidate} has its last byte"
+
+
+def start_primary(at: Reach, plan: SwitchoverPlan) -> str:
+    """Nobody was promoted: start the old primary again."""
+    node = at.node(plan.old_primary)
+    if not node.processes(PATIENCE):
+        node.start(PATIENCE * 6)
+    return f"{plan.old_primary} is primary again"
+
+
+def demote(at: Reach, plan: SwitchoverPlan) -> str:
+    """Start the old primary as a standby of the new one; it stopped cleanly, so it needs no rewind."""
+    node, new = at.node(plan.old_primary), plan.candidate
+    at.sql(new, create_slot(plan.old_primary))
+    if node.processes(PATIENCE):
+        return f"{plan.old_primary} runs already"
+    node.write_standby_signal(PATIENCE)
+    conninfo = at.cluster.replication_conninfo(new, plan.old_primary)
+    node.write_settings({"primary_conninfo": conninfo, "primary_slot_name": plan.old_primary}, PATIENCE)
+    node.start(PATIENCE * 6, as_standby=True)
+    missing = await_streaming(at, new, {plan.old_primary}, plan.follow_seconds)
+    return f"{plan.old_primary} does not stream yet" if missing else f"{plan.old_primary} follows {new}"
+
+
+def route(at: Reach, plan: MovePlan) -> str:
+    """Lead every pooler and environment file to the new primary; one that does not answer never stops the others."""
+    node = at.node(plan.candidate)
+    routes: dict[str, Callable[[str, int], str]] = {name: p.route for name, p in at.poolers.items()}
+    routes |= {name: e.point_to for name, e in at.env_files.items()}
+
+    def lead(name: str) -> str:
+        try:
+            return routes[name](node.host, node.port)
+        except SalvorError as error:
+            return f"{name} was not led over: {error}"
+
+    return "; ".join(each(routes, lead).values()) or "no pooler and no environment file: clients find it themselves"
