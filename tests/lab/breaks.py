@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.lab import processes
@@ -139,8 +140,11 @@ class Breaks:
         seen = node.log.stat().st_size if node.log.exists() else 0
 
         def wait_and_kill() -> None:
-            processes.wait_until(lambda: node.log_since(seen, "received promote request"), 600, "a promotion", 0.002)
-            self.kill_node(name)
+            while node.folder.exists():
+                if node.log_since(seen, "received promote request"):
+                    self.kill_node(name)
+                    return
+                time.sleep(0.002)
 
         waiting = threading.Thread(target=wait_and_kill, daemon=True, name=f"doom of {name}")
         waiting.start()
@@ -149,35 +153,36 @@ class Breaks:
     # --- files
 
     def fill_disk(self, name: str, spare_mb: int = 4) -> str:
-        """Leave a stopped node SPARE_MB of disk; return how ("tmpfs" or, where nothing may be mounted, "file size")."""
+        """Leave a stopped node SPARE_MB of disk; return how ("tmpfs" or, where nothing may be mounted, "file size").
+
+        The stand-in lets no file written by a script on the host grow beyond SPARE_MB; df does not show it.
+        """
         node = self.nodes[name]
-        used = sum(file.stat().st_blocks * 512 for file in node.data.rglob("*") if file.is_file())
-        kept = node.folder / "data.whole"
-        node.data.rename(kept)
-        node.data.mkdir(mode=0o700)
-        size = f"size={used + spare_mb * 2**20},mode=700,uid={node.account.uid},gid={node.account.gid}"
-        mounted = subprocess.run(
-            ["mount", "-t", "tmpfs", "-o", size, "lab", str(node.data)], check=False, capture_output=True
-        )
-        if mounted.returncode == 0:
-            subprocess.run(["cp", "-a", f"{kept}/.", str(node.data)], check=True)
-            return "tmpfs"
-        node.data.rmdir()
-        kept.rename(node.data)
-        self._host(name, limit=str(spare_mb * 1024))
-        return "file size"
+        used = sum(file.stat().st_blocks * 512 for file in node.disk.rglob("*"))
+        limits = f"size={used + spare_mb * 2**20},mode=700,uid={node.account.uid},gid={node.account.gid}"
+        small = node.folder / "disk.small"
+        small.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", limits, "lab", str(small)]
+        if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+            small.rmdir()
+            self._host(name, limit=str(spare_mb * 1024))
+            return "file size"
+        subprocess.run(["cp", "-a", f"{node.disk}/.", str(small)], check=True)
+        shutil.rmtree(node.disk)
+        node.disk.mkdir()
+        subprocess.run(["mount", "--move", str(small), str(node.disk)], check=True)
+        return "tmpfs"
 
     def free_disk(self, name: str) -> None:
-        """Give the node its disk back."""
+        """Give the node its disk back, with what is on it."""
         node = self.nodes[name]
-        kept = node.folder / "data.whole"
         self._host(name, limit="")
-        if kept.exists():
-            shutil.rmtree(kept)
-            subprocess.run(["cp", "-a", str(node.data), str(kept)], check=True)
-            subprocess.run(["umount", str(node.data)], check=True)
-            node.data.rmdir()
-            kept.rename(node.data)
+        if node.disk.is_mount():
+            whole = node.folder / "disk.whole"
+            subprocess.run(["cp", "-a", str(node.disk), str(whole)], check=True)
+            subprocess.run(["umount", str(node.disk)], check=True)
+            node.disk.rmdir()
+            whole.rename(node.disk)
 
     def remove_wal(self, name: str) -> int:
         """Remove all WAL of a dead node, so that it can neither recover nor be rewound; return how many files."""

@@ -122,6 +122,9 @@ class Lab(Breaks):
             (self.root / name).mkdir()
             self.account.own(self.root / name)
             write_shell(self.root / name, name, self.spec["doors"]["agent"])
+        for node in self.nodes.values():
+            node.disk.mkdir()
+            self.account.own(node.disk)
         self._start_world()
 
     def _start_world(self) -> None:

@@ -15,7 +15,7 @@ from tests.lab.wire import World
 
 HOST = "127.0.0.1"
 #: Throw-away: the lab listens on loopback only and is removed with its files.
-PASSWORD = "lab-only"  # noqa: S105
+PASSWORD = "lab-only"
 
 SETTINGS = """\
 listen_addresses = '127.0.0.1'
@@ -67,9 +67,14 @@ class LabNode:
         return self.root / self.name
 
     @property
+    def disk(self) -> Path:
+        """What can be full: the data directory and whatever is put beside it."""
+        return self.folder / "disk"
+
+    @property
     def data(self) -> Path:
         """The data directory."""
-        return self.folder / "data"
+        return self.disk / "data"
 
     @property
     def log(self) -> Path:
@@ -121,6 +126,8 @@ class LabNode:
 
     def log_since(self, offset: int, words: str) -> bool:
         """Tell whether the server has said WORDS after the first OFFSET bytes of its log."""
+        if not self.log.exists():
+            return False
         with self.log.open("rb") as log:
             log.seek(offset)
             return words.encode() in log.read()
@@ -189,7 +196,7 @@ class LabNode:
             return done.fetchall() if done.description else []
 
     def in_recovery(self) -> bool | None:
-        """True for a standby, False for a primary, None when it does not answer."""
+        """Return True for a standby, False for a primary, None when it does not answer."""
         pid = self.postmaster()
         if pid is None or processes.state(pid) == "T":
             return None

@@ -21,7 +21,7 @@ def belonging(folder: Path) -> list[int]:
 
 
 def _pids() -> Iterator[int]:
-    return (int(entry) for entry in os.listdir("/proc") if entry.isdigit())
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
 
 
 def _belongs(pid: int, folder: Path) -> bool:
@@ -29,7 +29,7 @@ def _belongs(pid: int, folder: Path) -> bool:
     try:
         # A postmaster and its children overwrite their environment with their title, but all of them
         # stand in the data directory.
-        return _within(os.readlink(proc / "cwd"), folder) or _marked(proc, folder)
+        return _within(str((proc / "cwd").readlink()), folder) or _marked(proc, folder)
     except OSError:
         return False
 

@@ -98,11 +98,13 @@ class Caller(Side):
 
 
 def labels(parameters: bytes) -> set[str]:
-    """Name a caller by its startup parameters: its class, and its application name."""
+    """Name a caller by its startup parameters: its class, and a standby by its name too."""
     fields = parameters.split(b"\0")
     given = dict(zip(fields[::2], fields[1::2], strict=False))
     user = given.get(b"user", b"").decode(errors="replace")
-    return {CLASSES.get(user, "clients"), given.get(b"application_name", b"").decode(errors="replace")} - {""}
+    kind = CLASSES.get(user, "clients")
+    standby = given.get(b"application_name", b"").decode(errors="replace")
+    return {kind, standby} if kind == "standbys" and standby not in CLASSES.values() else {kind}
 
 
 class Front:

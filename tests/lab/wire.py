@@ -10,9 +10,11 @@ from typing import Any
 
 # Stands in for `ssh n1`: the script runs on the host as the database's user; a frozen or cut-off host
 # hangs, one that is off says so and ends 255. bash, because it opens a connection without another process.
+# Standard input is passed on as text.
 SHELL = """#!/bin/bash
 exec 3<>/dev/tcp/127.0.0.1/{port} || exit 255
-printf '%s\\0%s\\0' {name} "$1" >&3
+[ -t 0 ] || IFS= read -r -d '' input
+printf '%s\\0%s\\0%s\\0' {name} "$1" "$input" >&3
 read -r code base <&3 || exit 255
 [ -s "$base.out" ] && cat "$base.out"
 [ -s "$base.err" ] && cat "$base.err" >&2

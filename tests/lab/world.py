@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tests.lab import processes, teardown
 from tests.lab.account import CHECKOUT, unprivileged
@@ -27,6 +27,14 @@ PR_SET_CHILD_SUBREAPER = 36
 TICK_SECONDS = 0.02
 
 
+class Streams(NamedTuple):
+    """Where a process reads and writes."""
+
+    input: Path
+    out: Path
+    err: Path
+
+
 class Host:
     """The machine a node lives on, as its remote shell sees it."""
 
@@ -34,13 +42,21 @@ class Host:
         self.folder = folder
         self.reasons: set[str] = set()  #: why it does not answer: "frozen", "cut"
         self.off = False
+        self.changed = asyncio.Condition()
         self.limit = ""  #: a size no file may pass, as a stand-in for a full disk
 
     async def answers(self) -> bool:
         """Wait as long as the host is frozen or cut off; False when it is off."""
-        while self.reasons and not self.off:
-            await asyncio.sleep(TICK_SECONDS)
+        async with self.changed:
+            await self.changed.wait_for(lambda: self.off or not self.reasons)
         return not self.off
+
+    async def become(self, state: dict[str, Any]) -> None:
+        """Take on another state and let those who wait see it."""
+        async with self.changed:
+            for key, value in state.items():
+                setattr(self, key, set(value) if key == "reasons" else value)
+            self.changed.notify_all()
 
 
 class World:
@@ -56,15 +72,15 @@ class World:
 
     # --- processes
 
-    def spawn(self, argv: list[str], folder: Path, out: Path, err: Path | None = None, *, drop: bool = True) -> int:
+    def spawn(self, argv: list[str], folder: Path, streams: Streams, *, drop: bool = True) -> int:
         """Start ARGV on the host of FOLDER; it belongs to the lab whatever it does."""
         environment = {**os.environ, processes.MARK: str(folder)}
-        with out.open("ab") as stdout, (err or out).open("ab") as stderr:
+        with streams.input.open("rb") as stdin, streams.out.open("ab") as stdout, streams.err.open("ab") as stderr:
             child = subprocess.Popen(
                 argv,
                 cwd=folder if drop else CHECKOUT,
                 env=environment,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=stdout,
                 stderr=stderr,
                 start_new_session=True,
@@ -92,25 +108,27 @@ class World:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             name = (await reader.readuntil(b"\0"))[:-1].decode()
             script = (await reader.readuntil(b"\0"))[:-1].decode()
-            await self._run(self.hosts[name], script, reader, writer)
+            self.jobs += 1
+            base = self.root / "jobs" / str(self.jobs)
+            base.with_suffix(".in").write_bytes((await reader.readuntil(b"\0"))[:-1])
+            code = await self._run(self.hosts[name], script, base, reader)
+            writer.write(f"{code} {base}\n".encode())
+            await reader.read()
+            for file in base.parent.glob(f"{base.name}.*"):
+                file.unlink(missing_ok=True)
         writer.close()
 
-    async def _run(self, host: Host, script: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.jobs += 1
-        base = self.root / "jobs" / str(self.jobs)
-        out, err = base.with_suffix(".out"), base.with_suffix(".err")
-        code = 255
-        if await host.answers() and not reader.at_eof():
+    async def _run(self, host: Host, script: str, base: Path, caller: asyncio.StreamReader) -> int:
+        out, err, code = base.with_suffix(".out"), base.with_suffix(".err"), 255
+        if await host.answers() and not caller.at_eof():
             limit = f"ulimit -f {host.limit}; trap '' XFSZ\n" if host.limit else ""
-            code = await self.ended(self.spawn(["/bin/sh", "-c", limit + script], host.folder, out, err))
-        if not await host.answers():
-            code = 255
-            out.write_text("")
-            err.write_text(f"{host.folder.name}: no route to host\n")
-        writer.write(f"{code} {base}\n".encode())
-        await reader.read()
-        for file in (out, err):
-            file.unlink(missing_ok=True)
+            argv = ["/bin/sh", "-c", limit + script]
+            code = await self.ended(self.spawn(argv, host.folder, Streams(base.with_suffix(".in"), out, err)))
+        if await host.answers():
+            return code
+        out.write_text("")
+        err.write_text(f"{host.folder.name}: no route to host\n")
+        return 255
 
     async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer JSON requests, one a line."""
@@ -131,11 +149,12 @@ class World:
             case "mend":
                 self.fronts[given["node"]].mend(given["from_"])
             case "host":
-                for key, value in given["state"].items():
-                    setattr(self.hosts[given["node"]], key, set(value) if key == "reasons" else value)
+                await self.hosts[given["node"]].become(given["state"])
                 return sorted(self.hosts[given["node"]].reasons)
             case "spawn":
-                return self.spawn(given["argv"], Path(given["folder"]), Path(given["log"]), drop=given["drop"])
+                log = Path(given["log"])
+                streams = Streams(Path(os.devnull), log, log)
+                return self.spawn(given["argv"], Path(given["folder"]), streams, drop=given["drop"])
             case "wait":
                 return await self.ended(given["pid"])
             case "fronts":
