@@ -86,6 +86,7 @@ def _announce(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> None:
         urgency="page",
         title=f"{run.procedure} on {run.target} waits for an approval",
         body=f"{plan_text(plan)}\n\nIt waits for {policy.approval_seconds} s, then does nothing.",
+        about=f"{run.procedure} on {run.target}",
         resource=plan.resource,
         run_id=run.flow_run_id,
         url=run_url(run.flow_run_id),

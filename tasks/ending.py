@@ -91,6 +91,8 @@ def _notification(recovery: Recovery, report: Report) -> Notification | None:
         urgency=urgency,
         title=f"{outcome}: {run.procedure} on {run.target}",
         body=report.why,
+        about=f"{run.procedure} on {run.target}",
+        resolves=outcome is Outcome.RECOVERED and not recovery.dry_run,
         resource=recovery.plan.resource if recovery.plan else "",
         run_id=run.flow_run_id,
         url=run_url(run.flow_run_id),

@@ -107,6 +107,7 @@ def _intent(plan: Plan, policy: Policy, *, approval: bool) -> Intent:
     return Intent(
         resource=plan.resource,
         key=plan.key,
+        once=plan.once,
         plan=plan.model_dump(mode="json"),
         digest=plan.digest,
         min_interval_seconds=policy.min_interval_seconds,

@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 5.0
 class Ledger(Block):
     """Leases, runs, operations, alerts and the outbox; never on a system that is being recovered."""
 
-    _block_type_name = "Salvor Ledger"
+    _block_type_name = "Salvor ledger"
     _block_type_slug = "salvor-ledger"
     _description = "Leases, runs, operations, alerts and the outbox of Salvor, in SQLite or PostgreSQL."
 

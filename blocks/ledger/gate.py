@@ -87,7 +87,7 @@ def _refuse_other_operation(connection: Connection, run: Row[Any], intent: Inten
 def _refuse_repeated(operation: Row[Any] | None, intent: Intent) -> None:
     if operation is None:
         return
-    if operation.status == "done":
+    if operation.status == "done" and intent.once:
         when = f"{operation.closed_at:%Y-%m-%d %H:%M:%S} UTC"
         raise StandDown(f"Run {operation.run_id} did exactly this at {when}.", outcome="NothingToDo")
     if _unfinished(operation) and operation.attempts >= intent.max_attempts:

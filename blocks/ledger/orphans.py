@@ -80,11 +80,8 @@ def give_up(ledger: Ledger, run_id: str, why: str, *, cancelled: bool = False) -
     """End a swept run for good (a person cancelled it, or it cannot be started again), and page."""
 
     def work(connection: Connection) -> bool:
-        row = connection.execute(select(runs).where(runs.c.id == run_id)).one()
-        if row.resource:
-            locked_lease(connection, row.resource)
-        row = connection.execute(select(runs).where(runs.c.id == run_id).with_for_update()).one()
-        if row.ended_at is not None:
+        row = _unended(connection, run_id)
+        if row is None:
             return False
         untouched = cancelled and row.changed_at is None
         _end(connection, row, "Refused" if untouched else "NeedsHuman", why, now(connection))
@@ -93,13 +90,43 @@ def give_up(ledger: Ledger, run_id: str, why: str, *, cancelled: bool = False) -
     return ledger.write(work)
 
 
+def end_as_told(ledger: Ledger, run_id: str, ending: Ending) -> bool:
+    """End a swept run as it told Prefect itself: it had come to its end, and only the ledger did not hear it."""
+
+    def work(connection: Connection) -> bool:
+        row = _unended(connection, run_id)
+        if row is not None:
+            end(connection, row, ending, now(connection))
+        return row is not None
+
+    return ledger.write(work)
+
+
+def _unended(connection: Connection, run_id: str) -> Row[Any] | None:
+    resource = connection.execute(select(runs.c.resource).where(runs.c.id == run_id)).scalar_one_or_none()
+    if resource:
+        locked_lease(connection, resource)
+    query = select(runs).where(runs.c.id == run_id, runs.c.ended_at.is_(None))
+    return connection.execute(query.with_for_update()).one_or_none()
+
+
 def _end(connection: Connection, row: Row[Any], outcome: str, why: str, at: datetime) -> None:
     title = f"{row.procedure} on {row.target}: {outcome}"
     ending = Ending(outcome=outcome, why=why, markdown=f"# {outcome}\n\n{why}\n", operation="failed")
     end(connection, row, ending, at)
     connection.execute(update(runs).where(runs.c.id == row.id).values(swept_at=at))
-    note = Notification(urgency="page", title=title, body=why, resource=row.resource or "", run_id=row.flow_run_id)
-    outbox.put(connection, "notification", f"{row.id}.end", note.model_dump())
+    outbox.put(connection, "notification", f"{row.id}.end", _page(row, title, why).model_dump())
+
+
+def _page(row: Row[Any], title: str, why: str) -> Notification:
+    return Notification(
+        urgency="page",
+        title=title,
+        body=why,
+        about=f"{row.procedure} on {row.target}",
+        resource=row.resource or "",
+        run_id=row.flow_run_id,
+    )
 
 
 def unsettled(ledger: Ledger) -> list[Run]:

@@ -77,6 +77,7 @@ class Intent(Record):
     digest: str
     min_interval_seconds: int = 600
     max_attempts: int = 3
+    once: bool = True  #: whether an operation that was done is never done again
     approval: bool = False  #: whether a person will be asked before anything is changed
 
 
@@ -120,6 +121,8 @@ class Notification(Record):
     urgency: Literal["page", "inform"]
     title: str
     body: str
+    about: str = ""  #: procedure and target: what belongs together for whoever is on call
+    resolves: bool = False  #: what was paged about this before is over
     resource: str = ""
     run_id: str = ""
     url: str = ""
