@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 class App:
     """An application process of its own. `with App(lab) as app:` starts it and stops it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one switch of the application
         self,
         lab: Lab,
         *,
@@ -92,6 +92,11 @@ class App:
             self._read_bytes += len(text) + 1
             self._journal.read(text.decode().split("\n"))
         return self._journal
+
+    @staticmethod
+    def now() -> float:
+        """Return the wall-clock time, in which the journal is written."""
+        return time.time()
 
     def acknowledged_after(self, moment: float) -> int:
         """Count the orders acknowledged after a wall-clock MOMENT."""

@@ -39,6 +39,7 @@ class Breaks:
         node = self.nodes[name]
         node.keep_segment()
         processes.send([pid for pid in [node.postmaster()] if pid], signal.SIGKILL)
+        node.await_front(listening=False)
 
     def kill_node(self, name: str, *, host: bool = True) -> None:
         """SIGKILL everything that runs on a node. HOST=False is a power loss: no shell answers, and no RST is sent."""
@@ -50,12 +51,15 @@ class Breaks:
                 self.world.ask("cut", node=name, from_="all", mode="silent")
         processes.send([pid for pid in [node.postmaster()] if pid], signal.SIGKILL)
         processes.end_all(node.folder)
+        if host:
+            node.await_front(listening=False)
 
     def revive_host(self, name: str) -> None:
         """Give a node that lost its power its host back; the server is not started."""
         self._host(name, off=False)
         if self.proxies:
             self.world.ask("mend", node=name, from_="all")
+            self.nodes[name].await_front(listening=False)
 
     # --- a frozen machine
 
@@ -120,7 +124,8 @@ class Breaks:
     def diverge(self, name: str, *, rows: int = 50, new_timeline: bool = False) -> None:
         """Let a standby write rows of its own, then be a standby again: the mistake of a start without standby.signal.
 
-        NEW_TIMELINE: it was promoted for a moment instead, and left its old timeline.
+        It seems to stream, and to be ahead, until the primary has written past it. NEW_TIMELINE: it was promoted
+        for a moment instead, and left its old timeline.
         """
         node = self.nodes[name]
         if new_timeline:
@@ -158,19 +163,19 @@ class Breaks:
         The stand-in lets no file written by a script on the host grow beyond SPARE_MB; df does not show it.
         """
         node = self.nodes[name]
-        used = sum(file.stat().st_blocks * 512 for file in node.disk.rglob("*"))
-        limits = f"size={used + spare_mb * 2**20},mode=700,uid={node.account.uid},gid={node.account.gid}"
-        small = node.folder / "disk.small"
-        small.mkdir()
-        mount = ["mount", "-t", "tmpfs", "-o", limits, "lab", str(small)]
+        whole = node.disk.rename(node.folder / "disk.whole")
+        node.disk.mkdir()
+        owner = f"mode=700,uid={node.account.uid},gid={node.account.gid}"
+        mount = ["mount", "-t", "tmpfs", "-o", owner, "lab", str(node.disk)]
         if subprocess.run(mount, check=False, capture_output=True).returncode != 0:
-            small.rmdir()
+            node.disk.rmdir()
+            whole.rename(node.disk)
             self._host(name, limit=str(spare_mb * 1024))
             return "file size"
-        subprocess.run(["cp", "-a", f"{node.disk}/.", str(small)], check=True)
-        shutil.rmtree(node.disk)
-        node.disk.mkdir()
-        subprocess.run(["mount", "--move", str(small), str(node.disk)], check=True)
+        subprocess.run(["cp", "-a", f"{whole}/.", str(node.disk)], check=True)
+        shutil.rmtree(whole)
+        limit = shutil.disk_usage(node.disk).used + spare_mb * 2**20
+        subprocess.run(["mount", "-o", f"remount,size={limit}", str(node.disk)], check=True)
         return "tmpfs"
 
     def free_disk(self, name: str) -> None:

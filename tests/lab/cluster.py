@@ -7,7 +7,7 @@ import os
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.lab import schema, teardown
 from tests.lab.account import CHECKOUT, binaries, place, unprivileged
@@ -18,13 +18,17 @@ from tests.lab.ports import free_ports
 from tests.lab.processes import wait_until
 from tests.lab.wire import World, world_command, write_shell
 
+if TYPE_CHECKING:
+    from prefect.blocks.core import Block
+
 POOLER = "pooler"
+BOARD = "board"  #: reaches no host but what switches the hosts off
 
 
 class Lab(Breaks):
     """A PostgreSQL cluster in one folder. `with Lab(root) as lab:` brings it up, and removes every trace of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one switch of the lab
         self,
         root: Path | None = None,
         nodes: int = 3,
@@ -55,19 +59,18 @@ class Lab(Breaks):
             "fast": fast,
             "owner": os.getpid() if leash else None,
         }
-        self._assemble()
+        self.assemble()
 
     @classmethod
     def attach(cls, root: Path) -> Self:
         """Take hold of a lab that another process brought up."""
-        lab = cls.__new__(cls)
-        lab.root, lab.account = root, unprivileged()
-        lab.spec = json.loads((root / "lab.json").read_text())
-        lab._assemble()
+        lab = cls(root)
+        lab.assemble(json.loads((root / "lab.json").read_text()))
         return lab
 
-    def _assemble(self) -> None:
-        spec = self.spec
+    def assemble(self, spec: dict[str, Any] | None = None) -> None:
+        """Make the parts from their description."""
+        spec = self.spec = spec or self.spec
         self.proxies = spec["ports"] != spec["servers"]
         self.sync: bool = spec["sync"]
         self.world = World(spec["doors"]["control"])
@@ -116,12 +119,14 @@ class Lab(Breaks):
             )
         self.spec["bin"] = str(binaries(self.account, self.root))
         (self.root / "lab.json").write_text(json.dumps(self.spec))
-        self._assemble()
+        self.assemble()
         (self.root / "jobs").mkdir()
         for name in [*self.nodes, *([POOLER] if self.pooler else [])]:
             (self.root / name).mkdir()
             self.account.own(self.root / name)
             write_shell(self.root / name, name, self.spec["doors"]["agent"])
+        self.board.parent.mkdir()
+        write_shell(self.board.parent, BOARD, self.spec["doors"]["agent"])
         for node in self.nodes.values():
             node.disk.mkdir()
             self.account.own(node.disk)
@@ -162,6 +167,17 @@ class Lab(Breaks):
             schema.demand_confirmation(first, [node.name for node in others])
 
     # --- looking
+
+    @property
+    def board(self) -> Path:
+        """The program that switches hosts off, as a management board or a cloud's API does: `host 'off n1'`."""
+        return self.root / BOARD / "host"
+
+    def blocks(self, ledger: Path | str | None = None, *, power: bool = False) -> list[tuple[str, Block]]:
+        """Describe the lab as Salvor is told about it: (name, block) pairs; nothing is saved."""
+        from tests.lab.blocks import describe  # noqa: PLC0415 - Prefect costs a second that no other use should pay
+
+        return describe(self, ledger, power=power)
 
     def psql(self, name: str, statement: str, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement on a node as superuser, around the fronts, and return its rows."""

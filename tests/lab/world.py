@@ -25,6 +25,8 @@ from tests.lab.proxy import Front
 
 PR_SET_CHILD_SUBREAPER = 36
 TICK_SECONDS = 0.02
+#: The name under which the agent door reaches no host but what switches the hosts off.
+BOARD = "board"
 
 
 class Streams(NamedTuple):
@@ -111,12 +113,26 @@ class World:
             self.jobs += 1
             base = self.root / "jobs" / str(self.jobs)
             base.with_suffix(".in").write_bytes((await reader.readuntil(b"\0"))[:-1])
-            code = await self._run(self.hosts[name], script, base, reader)
+            if name == BOARD:
+                code, words = self.power(script)
+                base.with_suffix(".out").write_text(words)
+            else:
+                code = await self._run(self.hosts[name], script, base, reader)
             writer.write(f"{code} {base}\n".encode())
             await reader.read()
             for file in base.parent.glob(f"{base.name}.*"):
                 file.unlink(missing_ok=True)
         writer.close()
+
+    def power(self, order: str) -> tuple[int, str]:
+        """Obey the management board: "off n1" cuts a host's power, "state n1" ends 0 when it is off."""
+        verb, _, name = order.partition(" ")
+        host = self.hosts[name]
+        if verb == "off":
+            host.off = True
+            processes.signal_all(host.folder, signal.SIGKILL)
+        left = [pid for pid in processes.belonging(host.folder) if processes.alive(pid)]
+        return (0, f"{name} is off\n") if host.off and not left else (1, f"{name} is on\n")
 
     async def _run(self, host: Host, script: str, base: Path, caller: asyncio.StreamReader) -> int:
         out, err, code = base.with_suffix(".out"), base.with_suffix(".err"), 255

@@ -1,0 +1,55 @@
+"""The lab as Salvor is told about it: the blocks that a team would fill in for its own cluster."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from prefect.blocks.core import Block
+
+from blocks.ledger.block import Ledger
+from blocks.node_control import CommandControl
+from blocks.postgres import PostgresCluster, PostgresNode
+from tests.lab.node import PASSWORD
+
+if TYPE_CHECKING:
+    from tests.lab.cluster import Lab
+    from tests.lab.node import LabNode
+
+CLUSTER, POOLER, LEDGER = "orders", "orders-pooler", "ledger"
+
+
+def describe(lab: Lab, ledger: Path | str | None = None, *, power: bool = False) -> list[tuple[str, Block]]:
+    """Describe the lab. LEDGER: a file or URL; POWER: each host has a board that can switch it off, and prove it."""
+    url = str(ledger or lab.root / "ledger.db")
+    return [
+        (CLUSTER, cluster(lab, power=power)),
+        (LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}")),
+    ]
+
+
+def cluster(lab: Lab, *, power: bool = False) -> PostgresCluster:
+    """Describe the servers."""
+    return PostgresCluster(
+        nodes=[_node(node, board=lab.board if power else None) for node in lab.nodes.values()],
+        user="salvor",
+        password=PASSWORD,
+        replication_user="replicator",
+        replication_password=PASSWORD,
+        sync_standbys=1 if lab.sync else 0,
+        poolers=[POOLER] if lab.pooler else [],
+    )
+
+
+def _node(node: LabNode, board: Path | None) -> PostgresNode:
+    return PostgresNode(
+        name=node.name,
+        host=node.host,
+        port=node.port,
+        data_directory=str(node.data),
+        bin_directory=str(node.bin),
+        control=CommandControl(template=f"{shlex.quote(str(node.host_shell))} {{script}}"),
+        fence_command=f"{board} 'off {node.name}'" if board else "",
+        fence_confirm_command=f"{board} 'state {node.name}'" if board else "",
+    )
