@@ -46,7 +46,9 @@ async def cancelling(client: PrefectClient, runs: set[UUID]) -> list[UUID]:
     return [run.id for run in await client.read_flow_runs(flow_run_filter=wanted)]
 
 
-async def release(client: PrefectClient, pool: str, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]) -> None:
+async def release(
+    client: PrefectClient, pool: str, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+) -> None:
     """Schedule again what was claimed and never started; call crashed what was started here and is gone."""
     found = await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=_in(StateType.PENDING, StateType.RUNNING)),
