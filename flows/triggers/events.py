@@ -63,12 +63,13 @@ class RecoveryEvent(Frozen):
     name: str
     id: UUID
     occurred: AwareDatetime
+    subject: str
     payload: Payload
 
     @property
     def resource(self) -> str:
         """What the event is about; automations match on it."""
-        return resource_of(self.payload.procedure, self.payload.target)
+        return f"recovery.{self.subject}.{self.payload.target}"
 
     def body(self) -> dict[str, JsonValue]:
         """Return the JSON object that POST /api/events takes."""
@@ -100,6 +101,7 @@ class Signal(Frozen):
     reason: str = ""
     requested_by: str = ""
     dry_run: bool = False
+    informs: bool = False  #: its event tells, and starts nothing: it names no procedure
     why_not: str = ""  #: why this signal must not start anything, however well it names a procedure
     raw: dict[str, Any] = Field(default_factory=dict)
 
@@ -129,14 +131,15 @@ class Signal(Frozen):
             payload=self.raw,
         )
 
-    def event(self, occurred: datetime, name: str = "") -> RecoveryEvent:
-        """Return the event it becomes; NAME only where the source has more than two."""
+    def event(self, occurred: datetime) -> RecoveryEvent:
+        """Return the event it becomes; its subject is the first word of the procedure (postgres-failover: postgres)."""
         return RecoveryEvent(
-            name=name or EVENT_NAMES[self.source, self.status],
+            name=CONFLICTED if self.informs else EVENT_NAMES[self.source, self.status],
             id=event_id(self.source, self.fingerprint, self.starts_at, self.status),
             occurred=occurred,
+            subject=self.procedure.partition("-")[0],
             payload=Payload(
-                procedure=self.procedure,
+                procedure="" if self.informs else self.procedure,
                 target=self.target,
                 reason=self.reason[:REASON_LENGTH],
                 requested_by=self.requested_by or self.source,
@@ -157,11 +160,6 @@ def well_named(name: str) -> bool:
 def event_id(source: str, fingerprint: str, starts_at: datetime, status: Status) -> UUID:
     """Derive the id from the alert: Prefect starts nothing for an id it has seen, so one alert starts one run."""
     return uuid5(NAMESPACE, "\n".join((source, fingerprint, starts_at.astimezone(UTC).isoformat(), status)))
-
-
-def resource_of(procedure: str, target: str) -> str:
-    """Name what is recovered: the subject is the first word of the procedure (postgres-failover: postgres)."""
-    return f"recovery.{procedure.partition('-')[0] or 'unknown'}.{target or 'unknown'}"
 
 
 def printable(text: str, limit: int = REASON_LENGTH) -> str:

@@ -6,7 +6,8 @@ from typing import TypeVar, cast
 
 import httpx
 from prefect.blocks.core import Block
-from prefect.exceptions import PrefectException
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
 
 from blocks.errors import Misconfigured, Transient
 
@@ -27,6 +28,20 @@ def load_block(kind: type[B], name: str) -> B:
             f"The block `{name}` could not be read from Prefect ({first_line(error)}):"
             " look at PREFECT_API_URL and PREFECT_API_AUTH_STRING, and whether the server runs."
         ) from error
+
+
+def block_names(kind: type[Block]) -> list[str]:
+    """List the blocks of a kind that have a name."""
+    try:
+        with get_client(sync_client=True) as client:
+            documents = client.read_block_documents_by_type(kind.get_block_type_slug(), include_secrets=False)
+    except ObjectNotFound:
+        return []
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        raise Transient(
+            f"The blocks could not be listed ({first_line(error)}): does the Prefect server run?"
+        ) from error
+    return sorted(d.name for d in documents if d.name and not d.is_anonymous)
 
 
 def first_line(error: Exception) -> str:
