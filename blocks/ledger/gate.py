@@ -25,7 +25,7 @@ def claim(ledger: Ledger, run_id: str, intent: Intent) -> Claimed:
         lease = locked_lease(connection, intent.resource)
         run, at = live_run(connection, run_id), now(connection)
         operation = _operation(connection, intent)
-        if lease.run_id == run_id:  # asked again: the answer to the first claim was lost
+        if lease.run_id == run_id and run.key == intent.key:  # the answer to the first claim was lost
             return _claimed(lease.token, operation, intent, adopted=True)
         _object(connection, run, (lease, operation), intent, at)
         if lease.run_id:
@@ -107,7 +107,6 @@ def _refuse_flapping(connection: Connection, run: Row[Any], intent: Intent, at: 
     query = select(operations).where(
         table.resource == intent.resource,
         table.procedure == run.procedure,
-        table.key != intent.key,
         table.status.in_(CLOSED),
         table.changed_at.is_not(None),
     )
@@ -151,21 +150,22 @@ def _take(connection: Connection, run: Row[Any], intent: Intent, until: datetime
 
 
 def _open(connection: Connection, run: Row[Any], intent: Intent, operation: Row[Any] | None, at: datetime) -> None:
-    attempts = operation.attempts if operation is not None and _unfinished(operation) else 0
-    resumed = operation is not None and operation.status == "open"
+    before = operation if _unfinished(operation) else None
     values: dict[str, Any] = {
         "procedure": run.procedure,
         "status": "open",
         "plan": intent.plan,
         "digest": intent.digest,
-        "attempts": attempts + 1,
+        "attempts": before.attempts + 1 if before is not None else 1,
         "run_id": run.id,
         "closed_at": None,
     }
-    if not resumed:  # an approval is good for one operation, not for every time it is tried again
+    if before is None:
+        values |= {"opened_at": at, "changed_at": None}
+    if before is None or before.status == "failed":  # an approval is not good for every time it is tried again
         values |= {"approved_digest": None, "approved_by": None, "approved_comment": None}
     first = {"resource": intent.resource, "key": intent.key, "opened_at": at}
-    insert = insert_into(connection, operations).values(**first, **values)
+    insert = insert_into(connection, operations).values(first | values)
     connection.execute(insert.on_conflict_do_update(index_elements=["resource", "key"], set_=values))
 
 

@@ -1,0 +1,53 @@
+"""What many tests share: ledgers on both databases, and one Prefect server per session."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+for name in [name for name in os.environ if name.startswith("PREFECT_")]:
+    del os.environ[name]  # a developer's own Prefect must not be the one that is tested
+os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: E402
+from prefect.testing.utilities import prefect_test_harness  # noqa: E402
+
+from tests.ledgers import postgres_ledger, postgres_server, sqlite_ledger  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def prefect_server():
+    """One real Prefect server; without the run heartbeat, which makes every flow call a second longer."""
+    with (
+        prefect_test_harness(server_startup_timeout=120),
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
+    ):
+        yield
+
+
+@pytest.fixture(scope="session")
+def ledger_server():
+    """One PostgreSQL server for ledgers, started when the first test wants it."""
+    with postgres_server() as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def ledger(request, tmp_path):
+    """Give an empty ledger, once in SQLite and once in PostgreSQL."""
+    if request.param == "sqlite":
+        it = sqlite_ledger(tmp_path)
+        yield it
+        it.engine.dispose()
+        return
+    with postgres_ledger(request.getfixturevalue("ledger_server")) as it:
+        yield it
+
+
+@pytest.fixture
+def book(tmp_path):
+    """Give an empty ledger in SQLite, where the database makes no difference."""
+    it = sqlite_ledger(tmp_path)
+    yield it
+    it.engine.dispose()
