@@ -79,6 +79,7 @@ class Plan(Frozen):
     key: str = Field(description="Identity of the operation on the target; the same key is never done twice.")
     why: str = Field(description="Why this is the right thing to do, in one or two sentences.")
     loss: str = Field(description="What will be lost, in one sentence; said before anything is changed.")
+    once: bool = Field(default=True, description="Whether the key may be done only once, ever.")
     ask: str = Field(
         default="", description="Why a person must approve this plan whatever the policy says; empty if not."
     )

@@ -9,35 +9,6 @@ from tasks.postgres.reach import Reach
 from tasks.postgres.state import FailoverPlan, MovePlan, RejoinPlan, SwitchoverPlan
 
 
-def unfence(self, at: Reach, plan: FailoverPlan) -> str:
-        """Give the old primary back."""
-
-    def stop_receiving(self, at: Reach, plan: MovePlan) -> str:
-        """Take the standbys off the old primary."""
-
-    def receive_again(self, at: Reach, plan: MovePlan) -> str:
-        """Let the standbys follow the old primary again."""
-
-    def stop_primary(self, at: Reach, plan: SwitchoverPlan) -> str:
-        """Stop the old primary and prove that the candidate has all of it."""
-
-    def start_primary(self, at: Reach, plan: SwitchoverPlan) -> str:
-        """Start the old primary again."""
-
-    def promote(self, at: Reach, plan: MovePlan) -> str:
-        """Make the candidate the primary."""
-
-    def follow(self, at: Reach, plan: MovePlan) -> str:
-        """Let the other standbys follow."""
-
-    def demote(self, at: Reach, plan: SwitchoverPlan) -> str:
-        """Let the old primary follow."""
-
-
-#: Who moves the primary: Patroni where it manages the cluster, we ourselves where nobody does.
-HANDS: dict[str, Hands] = {"managed": managed, "unmanaged": unmanaged}
-
-
 def unfence(at: Reach, plan: FailoverPlan) -> str:
     """Give the old primary back, since nobody was promoted."""
     return HANDS[plan.mode].unfence(at, plan)

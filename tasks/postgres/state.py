@@ -121,6 +121,7 @@ class Managed(Frozen):
     streaming: tuple[str, ...]
     paused: bool
     ttl_seconds: int
+    problem: str = ""
 
 
 class Cluster(Frozen):

@@ -202,8 +202,13 @@ def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
 
 
 def pause(at: Reach, plan: SwitchoverPlan) -> str:
-    """Hold clients at the poolers until their running transactions have ended."""
-    each(at.poolers, lambda name: at.poolers[name].pause(plan.pause_seconds))
+    """Hold clients at the poolers until their running transactions have ended; all poolers, or none."""
+    try:
+        each(at.poolers, lambda name: at.poolers[name].pause(plan.pause_seconds))
+    except SalvorError as error:
+        # A PAUSE that timed out goes on waiting inside PgBouncer and holds every new client meanwhile.
+        resume(at, plan)
+        raise StandDown(f"Clients could not be held ({error}) They go on with {plan.old_primary}.") from error
     return f"clients wait at {', '.join(at.poolers)}" if at.poolers else "no pooler: clients will see errors"
 
 
@@ -216,7 +221,12 @@ def resume(at: Reach, _plan: SwitchoverPlan) -> str:
 def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
     """Stop the old primary in order and wait until the candidate has its last byte."""
     node = at.node(plan.old_primary)
-    said = node.stop("fast", plan.stop_seconds)
+    try:
+        said = node.stop("fast", plan.stop_seconds)
+    except Ambiguous as error:
+        raise StandDown(
+            f"{plan.old_primary} did not stop in {plan.stop_seconds:g} s, so it is started again."
+        ) from error
     last = node.control_data(PATIENCE)
     if (state := last["Database cluster state"]) != "shut down":
         raise StandDown(f"{plan.old_primary} did not stop cleanly ({state}), so its last rows are not proven.")
@@ -233,8 +243,10 @@ def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
 def start_primary(at: Reach, plan: SwitchoverPlan) -> str:
     """Nobody was promoted: start the old primary again."""
     node = at.node(plan.old_primary)
-    if not node.processes(PATIENCE):
-        node.start(PATIENCE * 6)
+    if node.processes(PATIENCE):
+        # A stop that timed out cannot be called back: what is begun is ended, then the server starts anew.
+        node.stop("immediate", PATIENCE)
+    node.start(PATIENCE * 6)
     return f"{plan.old_primary} is primary again"
 
 
@@ -257,10 +269,16 @@ def route(at: Reach, plan: MovePlan) -> str:
     node = at.node(plan.candidate)
     routes: dict[str, Callable[[str, int], str]] = {name: p.route for name, p in at.poolers.items()}
     routes |= {name: e.point_to for name, e in at.env_files.items()}
+    # On a host that is frozen or cut off nothing ends the connections of clients: they would wait for its answer.
+    stuck = isinstance(plan, FailoverPlan) and (plan.old_primary, "process") not in plan.fences and bool(plan.fences)
 
     def lead(name: str) -> str:
         try:
-            return routes[name](node.host, node.port)
+            said = routes[name](node.host, node.port)
+            if stuck and name in at.poolers:
+                at.poolers[name].kill()
+                at.poolers[name].resume()
+            return said
         except SalvorError as error:
             return f"{name} was not led over: {error}"
 

@@ -1,0 +1,168 @@
+"""A ward: one patient (the lab) under one control plane, and the few words a drill needs to speak about them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import httpx
+from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
+
+from blocks.ledger import positions, runs
+from blocks.ledger.block import Ledger
+from blocks.ledger.records import Position, Run
+from flows.triggers.plane import Plane
+from flows.triggers.supervisor import end as end_process
+from flows.triggers.supervisor import began
+from tasks.model import Outcome, Policy
+from tests.lab import blocks as lab_blocks
+from tests.lab.cluster import Lab
+
+NUMBERS = count(1)
+TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
+
+
+@contextmanager
+def speaking_to(plane: Plane) -> Iterator[None]:
+    """Let Prefect's client in this process speak to PLANE."""
+    home = Path(plane.env["PREFECT_HOME"])
+    with temporary_settings({PREFECT_API_URL: plane.api_url, PREFECT_API_AUTH_STRING: plane.auth, PREFECT_HOME: home}):
+        yield
+
+
+@dataclass
+class Ward:
+    """A lab whose blocks the plane knows under a target name of their own."""
+
+    plane: Plane
+    lab: Lab
+    target: str = field(default_factory=lambda: f"orders-{next(NUMBERS)}")
+
+    def __post_init__(self) -> None:
+        """Save the blocks of the lab for this target."""
+        self.http = httpx.Client(base_url=self.plane.api_url, auth=tuple(self.plane.auth.split(":", 1)), timeout=30)
+        self.ledger = Ledger.load("ledger")
+        for name, block in lab_blocks.describe(self.lab):
+            if name == lab_blocks.CLUSTER:
+                block.poolers = [f"{self.target}-{p}" for p in block.poolers]
+                block.save(self.target, overwrite=True)
+            elif name != lab_blocks.LEDGER:
+                block.save(f"{self.target}-{name}", overwrite=True)
+
+    @property
+    def resource(self) -> str:
+        """What leases and holds are about."""
+        return f"recovery.postgres.{self.target}"
+
+    def record(self, node: str = "n1") -> None:
+        """Write down the primary's position, as a sentinel does every second."""
+        query = (
+            "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, current_setting('synchronous_standby_names'),"
+            " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
+        )
+        lsn, names, timeline = self.lab.psql(node, query)[0]
+        position = Position(
+            resource=self.resource,
+            node=node,
+            lsn=int(lsn),
+            timeline=timeline,
+            synchronous_standby_names=names,
+            streaming=tuple(self.lab.streaming(node)),
+            at=datetime.now(UTC),
+        )
+        positions.record(self.ledger, position)
+
+    # --- runs
+
+    def start(self, procedure: str, policy: Policy | dict[str, Any] | None = None, **given: Any) -> str:
+        """Start a run of the deployment, as the Run button does; return its id."""
+        deployment = self.http.get(f"/deployments/name/{procedure}/{procedure}").raise_for_status().json()["id"]
+        said = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, Policy) else policy
+        parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
+        state = {"type": "SCHEDULED", "name": "Scheduled"}
+        body = {"parameters": parameters, "state": state}
+        made = self.http.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status().json()
+        return str(made["id"])
+
+    def state(self, run_id: str) -> dict[str, Any]:
+        """Return the Prefect state of a run."""
+        return dict(self.http.get(f"/flow_runs/{run_id}").raise_for_status().json()["state"])
+
+    def await_state(self, run_id: str, *names: str, seconds: float = 60) -> dict[str, Any]:
+        """Wait until a run is in one of the states NAMES."""
+        return dict(self.until(lambda: (s := self.state(run_id))["name"] in names and s, seconds, f"{names}"))
+
+    def ended(self, run_id: str, seconds: float = 60) -> Run:
+        """Wait until a run has ended, in Prefect and in the ledger, and return what the ledger holds of it."""
+        self.until(lambda: self.state(run_id)["type"] in TERMINAL, seconds, f"run {run_id} to end")
+        return runs.find(self.ledger, run_id)
+
+    def run(self, procedure: str, policy: Policy | dict[str, Any] | None = None, **given: Any) -> Run:
+        """Run a procedure to its end."""
+        return self.ended(self.start(procedure, policy, **given))
+
+    def of_target(self) -> list[Run]:
+        """Return every run of this target, newest first."""
+        return [run for run in runs.history(self.ledger) if run.target == self.target]
+
+    def await_outcome(self, outcome: Outcome, seconds: float = 60) -> Run:
+        """Wait until some run of this target ended with OUTCOME."""
+
+        def found() -> Run | None:
+            return next((run for run in self.of_target() if run.outcome == outcome.value), None)
+
+        return self.until(found, seconds, f"a run of {self.target} that is {outcome}")
+
+    def until(self, found: Any, seconds: float, what: str) -> Any:
+        """Wait for a truthy answer; fail with what the runs of this target say."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if answer := found():
+                return answer
+            time.sleep(0.05)
+        told = [(run.procedure, run.outcome, run.why) for run in self.of_target()]
+        raise AssertionError(f"Waited {seconds} s for {what}. Runs: {told}")
+
+    # --- processes beside the plane
+
+    @contextmanager
+    def process(self, *command: str, log: str) -> Iterator[subprocess.Popen[bytes]]:
+        """Run a process of the control plane for the time of a block."""
+        path = self.plane.logs / f"{self.target}-{log}.log"
+        with path.open("ab") as out:
+            child = subprocess.Popen([sys.executable, *command], env=self.plane.env, stdout=out, stderr=out)
+        try:
+            yield child
+        finally:
+            end_process(child.pid, began(child.pid), 10)
+            child.wait()
+
+    @contextmanager
+    def sentinel(self, number: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+        """Watch this target, and wait until the primary's position is recorded."""
+        command = ("-m", "flows.triggers.sentinel", "--target", self.target)
+        with self.process(*command, log=f"sentinel-{number}") as child:
+            self.until(lambda: positions.last(self.ledger, self.resource), 30, "the sentinel's first record")
+            yield child
+
+    @contextmanager
+    def sentinels(self, number: int) -> Iterator[None]:
+        """Watch this target with several sentinels."""
+        with ExitStack() as stack:
+            for i in range(number):
+                stack.enter_context(self.sentinel(i))
+            yield
+
+
+def environment(plane: Plane) -> dict[str, str]:
+    """Return the variables that name PLANE, for a process that the drill starts itself."""
+    return {k: v for k, v in plane.env.items() if k not in os.environ or os.environ[k] != v}
