@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import Misconfigured, SalvorError, Transient
-from blocks.node_control import CommandControl, Completed, LocalControl, NodeControl, PatroniControl, SshControl
+from blocks.node_control import Completed, NodeControl
 from blocks.node_scripts import script
-
-__all__ = ["CommandControl", "LocalControl", "NodeControl", "PatroniControl", "SshControl", "read", "replace"]
 
 _MISSING: Final = 66
 _CHANGED: Final = 75
@@ -44,16 +43,22 @@ class FileChanged(Transient):
     code = 11
 
 
-def read(control: NodeControl, path: str, deadline: float) -> str:
-    """Give the text of PATH."""
-    return _done(control.run(script(_READ, F=path), deadline), path).out
+@dataclass(frozen=True)
+class HostFile:
+    """One file on one host."""
 
+    control: NodeControl
+    path: str
 
-def replace(control: NodeControl, path: str, text: str, deadline: float, *, before: str, keep: str = "") -> None:
-    """Put TEXT in place of BEFORE, which PATH must still hold; KEEP is where a copy of BEFORE is left."""
-    digest = hashlib.sha256(before.encode()).hexdigest()
-    body = script(_REPLACE, F=path, SUM=digest, BYTES=len(text.encode()), KEEP=keep)
-    _done(control.run(body, deadline, stdin=text, writes=True), path)
+    def read(self, deadline: float) -> str:
+        """Give its text."""
+        return _done(self.control.run(script(_READ, F=self.path), deadline), self.path).out
+
+    def replace(self, text: str, deadline: float, *, before: str, keep: str = "") -> None:
+        """Put TEXT in place of BEFORE, which it must still hold; KEEP is where a copy of BEFORE is left."""
+        digest = hashlib.sha256(before.encode()).hexdigest()
+        body = script(_REPLACE, F=self.path, SUM=digest, BYTES=len(text.encode()), KEEP=keep)
+        _done(self.control.run(body, deadline, stdin=text, writes=True), self.path)
 
 
 def _done(done: Completed, path: str) -> Completed:

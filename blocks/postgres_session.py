@@ -7,25 +7,20 @@ deadline covers name lookup, connection, login and query together, and may be a 
 from __future__ import annotations
 
 import asyncio
-import os
-import socket
 import time
-from collections.abc import Coroutine, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal
 
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.rows import dict_row
 from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import Ambiguous, Misconfigured, SalvorError, Transient
 from blocks.postgres_refusal import Kind, explain_connect, explain_query, mentions_login
+from blocks.postgres_wire import Connection, Params, Row, connect, execute, finish
 
-Params = Sequence[Any] | Mapping[str, Any] | None
-Row = dict[str, Any]
-T = TypeVar("T")
+__all__ = ["Answer", "Row", "StatementRefused", "address", "ask", "ask_all", "ask_each", "finish", "run_sql", "write"]
 
 # A statement that carries a password must reach neither the server's log nor pg_stat_activity.
 _UNLOGGED = (
@@ -66,14 +61,14 @@ async def ask(conninfo: str, sql: str, deadline: float, params: Params = None) -
     where = address(conninfo)
     milliseconds = max(1, int(deadline * 1000))
     try:
-        conn = await _connect(_with_options(conninfo, f"-c statement_timeout={milliseconds}"), deadline)
+        conn = await connect(_with_options(conninfo, f"-c statement_timeout={milliseconds}"), deadline)
     except TimeoutError:
         return Answer(kind="silent", problem=f"{where} did not answer within {deadline:g} s.")
     except psycopg.Error as error:
         kind, problem = await _explain_login(error, conninfo, until)
         return Answer(kind=kind, problem=f"{where} {problem}")
     try:
-        rows = await _execute(conn, sql, params, until)
+        rows = await execute(conn, sql, until, params)
     except TimeoutError:
         return Answer(kind="silent", problem=f"{where} took the question but did not answer within {deadline:g} s.")
     except psycopg.Error as error:
@@ -120,26 +115,6 @@ def run_sql(conninfo: str, *statements: str, deadline: float, unlogged: bool = F
     return finish(write(conninfo, *statements, deadline=deadline, unlogged=unlogged))
 
 
-def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Run WORK to its end in a fresh event loop, also from a thread whose own loop is running."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return _in_own_loop(work)
-    with ThreadPoolExecutor(max_workers=1) as one:
-        return one.submit(_in_own_loop, work).result()
-
-
-def _in_own_loop(work: Coroutine[Any, Any, T]) -> T:
-    # asyncio.run would wait at its end for a name lookup that hangs; closing the loop does not.
-    loop = asyncio.SelectorEventLoop()
-    try:
-        return loop.run_until_complete(work)
-    finally:
-        loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.close()
-
-
 def address(conninfo: str) -> str:
     """Name the server of CONNINFO for a sentence, without its secrets."""
     parts = conninfo_to_dict(conninfo)
@@ -149,13 +124,6 @@ def address(conninfo: str) -> str:
 def _with_options(conninfo: str, more: str) -> str:
     options = conninfo_to_dict(conninfo).get("options") or ""
     return make_conninfo(conninfo, options=f"{options} {more}".strip())
-
-
-async def _connect(conninfo: str, seconds: float) -> psycopg.AsyncConnection[Row]:
-    async with asyncio.timeout(seconds):
-        return await psycopg.AsyncConnection.connect(
-            conninfo, autocommit=True, prepare_threshold=None, row_factory=dict_row
-        )
 
 
 async def _explain_login(error: psycopg.Error, conninfo: str, until: float) -> tuple[Kind, str]:
@@ -169,9 +137,9 @@ async def _explain_login(error: psycopg.Error, conninfo: str, until: float) -> t
     return kind, problem
 
 
-async def _connect_to_write(conninfo: str, where: str, deadline: float) -> psycopg.AsyncConnection[Row]:
+async def _connect_to_write(conninfo: str, where: str, deadline: float) -> Connection:
     try:
-        return await _connect(conninfo, deadline)
+        return await connect(conninfo, deadline)
     except TimeoutError:
         raise Transient(f"{where} did not accept a connection within {deadline:g} s: nothing was sent.") from None
     except psycopg.Error as error:
@@ -180,9 +148,9 @@ async def _connect_to_write(conninfo: str, where: str, deadline: float) -> psyco
         raise wrong(f"{where} {problem} Nothing was sent.") from None
 
 
-async def _tell(conn: psycopg.AsyncConnection[Row], statement: str, until: float, where: str) -> list[Row]:
+async def _tell(conn: Connection, statement: str, until: float, where: str) -> list[Row]:
     try:
-        return await _execute(conn, statement, None, until)
+        return await execute(conn, statement, until)
     except TimeoutError:
         raise Ambiguous(
             f"{where} was sent but not answered in time: it may have happened. Look before repeating it."
@@ -195,34 +163,3 @@ async def _tell(conn: psycopg.AsyncConnection[Row], statement: str, until: float
         if sqlstate == "42501":
             raise Misconfigured(f"{where} {problem}") from None
         raise StatementRefused(f"{where} {problem} Nothing of it was done.", sqlstate) from None
-
-
-async def _execute(conn: psycopg.AsyncConnection[Row], sql: str, params: Params, until: float) -> list[Row]:
-    task = asyncio.ensure_future(_rows(conn, sql, params))
-    try:
-        done, _ = await asyncio.wait({task}, timeout=max(0.0, until - time.monotonic()))
-    except asyncio.CancelledError:
-        await _hang_up(conn, task)
-        raise
-    if done:
-        return task.result()
-    await _hang_up(conn, task)
-    raise TimeoutError
-
-
-async def _rows(conn: psycopg.AsyncConnection[Row], sql: str, params: Params) -> list[Row]:
-    cursor = await conn.execute(cast("Any", sql), params)
-    while cursor.nextset():
-        pass
-    return await cursor.fetchall() if cursor.description else []
-
-
-async def _hang_up(conn: psycopg.AsyncConnection[Row], task: asyncio.Future[list[Row]]) -> None:
-    # psycopg answers a cancelled task with a cancel request and up to ten seconds of waiting for a server
-    # that may be frozen. A socket that is shut ends the query at once, and nothing is left open.
-    duplicate = socket.socket(fileno=os.dup(conn.pgconn.socket))
-    with duplicate, suppress(OSError):
-        duplicate.shutdown(socket.SHUT_RDWR)
-    await asyncio.wait({task})
-    with suppress(psycopg.Error):
-        task.result()
