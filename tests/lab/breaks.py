@@ -5,8 +5,6 @@ from __future__ import annotations
 import shutil
 import signal
 import subprocess
-import threading
-import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from tests.lab import processes
@@ -19,6 +17,8 @@ if TYPE_CHECKING:
     from tests.lab.pooler import Pooler
     from tests.lab.wire import World
 
+# Run by the server itself, so that it is never too late; once only.
+DEATH = "sed -i /recovery_end_command/d postgresql.auto.conf; kill -9 $(head -n 1 postmaster.pid) $PPID"
 Lag = Literal["delay", "pause", "stop"]
 WAL_NAME_LENGTH = 24
 
@@ -139,21 +139,9 @@ class Breaks:
         node.follow_signal()
         node.start()
 
-    def doom(self, name: str) -> threading.Thread:
-        """SIGKILL a standby's whole node at the moment it begins its promotion."""
-        node = self.nodes[name]
-        seen = node.log.stat().st_size if node.log.exists() else 0
-
-        def wait_and_kill() -> None:
-            while node.folder.exists():
-                if node.log_since(seen, "received promote request"):
-                    self.kill_node(name)
-                    return
-                time.sleep(0.002)
-
-        waiting = threading.Thread(target=wait_and_kill, daemon=True, name=f"doom of {name}")
-        waiting.start()
-        return waiting
+    def doom(self, name: str) -> None:
+        """Let a standby die at the end of its promotion, when the new timeline is written and nobody was told yet."""
+        self._alter(name, "recovery_end_command", DEATH)
 
     # --- files
 

@@ -124,14 +124,6 @@ class LabNode:
             f"host={primary.host} port={primary.port} user=replicator password={PASSWORD} application_name={self.name}"
         )
 
-    def log_since(self, offset: int, words: str) -> bool:
-        """Tell whether the server has said WORDS after the first OFFSET bytes of its log."""
-        if not self.log.exists():
-            return False
-        with self.log.open("rb") as log:
-            log.seek(offset)
-            return words.encode() in log.read()
-
     def _write(self, name: str, text: str) -> None:
         path = self.data / name
         path.write_text(text)

@@ -11,6 +11,8 @@ import socket
 import struct
 from typing import Literal, cast
 
+from tests.lab.ports import listens
+
 Mode = Literal["silent", "refuse"]
 
 SSL_REQUEST, GSS_REQUEST, CANCEL_REQUEST = 80877103, 80877104, 80877102
@@ -121,9 +123,9 @@ class Front:
         self.socket.setblocking(False)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def follow(self, listening: set[int]) -> None:
+    def follow(self) -> None:
         """Listen when the node listens. A node that is cut off by silence goes on swallowing."""
-        wanted = self.upstream in listening or "silent" in self.cuts.values()
+        wanted = listens(self.upstream) or "silent" in self.cuts.values()
         if wanted == self.open:
             return
         loop = asyncio.get_running_loop()

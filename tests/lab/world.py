@@ -20,11 +20,10 @@ from typing import Any, NamedTuple
 
 from tests.lab import processes, teardown
 from tests.lab.account import CHECKOUT, unprivileged
-from tests.lab.ports import listening
 from tests.lab.proxy import Front
 
 PR_SET_CHILD_SUBREAPER = 36
-TICK_SECONDS = 0.02
+TICK_SECONDS = 0.01
 #: The name under which the agent door reaches no host but what switches the hosts off.
 BOARD = "board"
 
@@ -192,10 +191,8 @@ class World:
         await asyncio.start_server(self.agent, "127.0.0.1", doors["agent"], limit=2**20)
         owner = self.spec["owner"]
         while not stop.is_set() and self.root.exists() and (not owner or processes.alive(owner)):
-            if self.fronts:
-                ports = listening()
-                for front in self.fronts.values():
-                    front.follow(ports)
+            for front in self.fronts.values():
+                front.follow()
             await asyncio.sleep(TICK_SECONDS)
 
 
