@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Annotated, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from blocks.addresses import HttpUrl, Port
 from blocks.errors import Ambiguous, Misconfigured, Transient
@@ -186,6 +186,11 @@ class PatroniControl(_Control):
 
     kind: Literal["patroni"] = "patroni"
     url: HttpUrl = Field(description="Address of this node's Patroni REST API, e.g. http://db1:8008.")
+    username: str = Field(default="", description="User of restapi.authentication; empty when none is asked.")
+    password: SecretStr = Field(default=SecretStr(""), description="Password of that user.")
+    ca_file: str = Field(
+        default="", description="Certificate authority of an https address; empty: those of the system."
+    )
 
     def where(self) -> str:
         """Name the node's Patroni."""
