@@ -10,12 +10,15 @@ from prefect.blocks.core import Block
 
 from blocks.ledger.block import Ledger
 from blocks.node_control import CommandControl
+from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from tests.lab.node import PASSWORD
+from tests.lab.pooler import DATABASE
 
 if TYPE_CHECKING:
     from tests.lab.cluster import Lab
     from tests.lab.node import LabNode
+    from tests.lab.pooler import Pooler
 
 CLUSTER, POOLER, LEDGER = "orders", "orders-pooler", "ledger"
 
@@ -23,10 +26,9 @@ CLUSTER, POOLER, LEDGER = "orders", "orders-pooler", "ledger"
 def describe(lab: Lab, ledger: Path | str | None = None, *, power: bool = False) -> list[tuple[str, Block]]:
     """Describe the lab. LEDGER: a file or URL; POWER: each host has a board that can switch it off, and prove it."""
     url = str(ledger or lab.root / "ledger.db")
-    return [
-        (CLUSTER, cluster(lab, power=power)),
-        (LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}")),
-    ]
+    poolers: list[tuple[str, Block]] = [(POOLER, pooler(lab.pooler))] if lab.pooler else []
+    ledgers: list[tuple[str, Block]] = [(LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}"))]
+    return [*poolers, (CLUSTER, cluster(lab, power=power)), *ledgers]
 
 
 def cluster(lab: Lab, *, power: bool = False) -> PostgresCluster:
@@ -42,6 +44,23 @@ def cluster(lab: Lab, *, power: bool = False) -> PostgresCluster:
     )
 
 
+def pooler(lab_pooler: Pooler) -> PgBouncer:
+    """Describe the pooler."""
+    return PgBouncer(
+        host=lab_pooler.host,
+        port=lab_pooler.port,
+        user="salvor",
+        password=PASSWORD,
+        databases=[DATABASE],
+        routing_file=str(lab_pooler.routing_file),
+        control=_control(lab_pooler.folder / "host"),
+    )
+
+
+def _control(shell: Path) -> CommandControl:
+    return CommandControl(template=f"{shlex.quote(str(shell))} {{script}}")
+
+
 def _node(node: LabNode, board: Path | None) -> PostgresNode:
     return PostgresNode(
         name=node.name,
@@ -49,7 +68,7 @@ def _node(node: LabNode, board: Path | None) -> PostgresNode:
         port=node.port,
         data_directory=str(node.data),
         bin_directory=str(node.bin),
-        control=CommandControl(template=f"{shlex.quote(str(node.host_shell))} {{script}}"),
+        control=_control(node.host_shell),
         fence_command=f"{board} 'off {node.name}'" if board else "",
         fence_confirm_command=f"{board} 'state {node.name}'" if board else "",
     )
