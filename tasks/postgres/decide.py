@@ -104,7 +104,7 @@ def rest_of(seen: Cluster, plan: FailoverPlan) -> FailoverPlan | None:
 
 def astray(seen: Cluster, primary: Node) -> tuple[Route, ...]:
     """Return the routes that do not lead to PRIMARY; one that does not answer is not counted."""
-    return tuple(r for r in seen.routes if not r.problem and (r.address != primary.address or r.disabled))
+    return tuple(r for r in seen.routes if not r.problem and (r.address != primary.address or r.disabled or r.paused))
 
 
 def decide_without_primary(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
@@ -252,7 +252,9 @@ def ask_why(unfenced: list[str], *, known: bool) -> str:
 def decide_managed(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
     """Patroni owns the cluster: let it elect, ask it to if it does not, then route. Never promote behind its back."""
     managed = seen.managed
-    if managed is None or managed.paused:
+    if managed is None or managed.problem:
+        return Decision.refuse(f"Patroni does not answer ({managed.problem if managed else 'unknown'}): mend it first.")
+    if managed.paused:
         return Decision.refuse("Patroni is paused, so it elects nobody: `patronictl resume`, then run again.")
     if why := split_brain(seen):
         return Decision.refuse(why)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 from blocks.errors import SalvorError
 from blocks.ledger import operations, positions
@@ -115,7 +115,7 @@ def _host(node: PostgresNode, deadline: float) -> Host:
         reachable=True,
         processes=len(said.get("processes", "").split()),
         standby_signal="standby.signal" in said,
-        directory=said["directory"],  # type: ignore[arg-type] - the script says one of the three
+        directory=cast("Literal['present', 'missing', 'unknown']", said["directory"]),
         # After a rewind the checkpoint is still that of the old timeline, but the recovery ends on the new one.
         timeline=max(int(said.get(label, 0)) for label in TIMELINES),
         checkpoint_lsn=lsn(said.get("Latest checkpoint location", "0/0")),

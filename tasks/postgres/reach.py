@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 
-from blocks.env_file import EnvFile
-from blocks.pgbouncer import PgBouncer
 from prefect.blocks.core import Block
 
+from blocks.env_file import EnvFile
 from blocks.errors import Misconfigured
+from blocks.node_control import PatroniControl
+from blocks.patroni import Patroni
+from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, run_sql
 from tasks import queries
@@ -30,6 +32,7 @@ class Reach:
     cluster: PostgresCluster
     poolers: dict[str, PgBouncer] = field(default_factory=dict)
     env_files: dict[str, EnvFile] = field(default_factory=dict)
+    patroni: tuple[Patroni, ...] = ()  #: every member's, where Patroni manages the cluster
 
     @property
     def resource(self) -> str:
@@ -53,18 +56,18 @@ def reach(target: str) -> Reach:
         cluster=cluster,
         poolers={name: _load(PgBouncer, name) for name in cluster.poolers},
         env_files={name: _load(EnvFile, name) for name in cluster.env_files},
+        patroni=tuple(Patroni.of(n.control) for n in cluster.nodes if isinstance(n.control, PatroniControl)),
     )
 
 
 def _load(kind: type[B], name: str) -> B:
     try:
-        block: Any = kind.load(name)
+        return cast("B", kind.load(name))
     except ValueError as error:
         what = kind.get_block_type_slug()
         raise Misconfigured(
             f"There is no {what} block called {name}: create it under Blocks in the Prefect UI, or correct the name."
         ) from error
-    return block  # type: ignore[no-any-return] - load() is typed as Self or a coroutine
 
 
 def quoted(text: str) -> str:

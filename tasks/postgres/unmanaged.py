@@ -16,6 +16,7 @@ from tasks.postgres.candidates import settled
 from tasks.postgres.reach import PATIENCE, SQL, Reach, lsn, quoted
 from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
 
+K = TypeVar("K")
 T = TypeVar("T")
 #: Seconds a fence command may take: a cloud's stop call is confirmed within a minute.
 POWER_PATIENCE = 60.0
@@ -24,7 +25,7 @@ LOOK = 0.005
 RELOAD = "SELECT pg_reload_conf()"
 
 
-def each(names: Iterable[str], work: Callable[[str], T]) -> dict[str, T]:
+def each(names: Iterable[K], work: Callable[[K], T]) -> dict[K, T]:
     """Do WORK for all NAMES at the same time."""
     wanted = list(names)
     with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
@@ -277,9 +278,10 @@ def route(at: Reach, plan: MovePlan) -> str:
             said = routes[name](node.host, node.port)
             if stuck and name in at.poolers:
                 at.poolers[name].kill()
+            if isinstance(plan, FailoverPlan) and name in at.poolers:
                 at.poolers[name].resume()
-            return said
         except SalvorError as error:
-            return f"{name} was not led over: {error}"
+            said = f"{name} was not led over: {error}"
+        return said
 
     return "; ".join(each(routes, lead).values()) or "no pooler and no environment file: clients find it themselves"

@@ -90,8 +90,13 @@ class Ward:
         parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
         state = {"type": "SCHEDULED", "name": "Scheduled"}
         body = {"parameters": parameters, "state": state}
-        made = self.http.post(f"/deployments/{deployment}/create_flow_run", json=body).raise_for_status().json()
-        return str(made["id"])
+        # Prefect on SQLite answers 503 while another writer holds its database.
+        made = self.until(
+            lambda: (a := self.http.post(f"/deployments/{deployment}/create_flow_run", json=body)).is_success and a,
+            30,
+            f"{procedure} to be started",
+        )
+        return str(made.json()["id"])
 
     def state(self, run_id: str) -> dict[str, Any]:
         """Return the Prefect state of a run."""
