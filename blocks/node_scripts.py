@@ -35,6 +35,11 @@ processes() {
     case $line in */postgres|*"/postgres (deleted)") line=${line##* /proc/}; echo "${line%%/exe*}";; esac
   done
 }
+# A dead postmaster that nobody has reaped yet still looks alive to PostgreSQL, which then refuses to start.
+unlock() {
+  p=$(head -n 1 "$D/postmaster.pid" 2>/dev/null)
+  case $(sed -n "s/^State:[[:space:]]*//p" "/proc/${p:-none}/status" 2>/dev/null) in Z*) rm -f "$D/postmaster.pid";; esac
+}
 alive() { for p in $1; do [ -e "/proc/$p/exe" ] && return 0; done; return 1; }
 """
 
@@ -87,6 +92,7 @@ START: Final = (
     + """
 [ "$STANDBY" = no ] || [ -f "$D/standby.signal" ] || refuse "$D has no standby.signal: it would start as a primary"
 [ -z "$(processes)" ] || refuse "a server is already running in $D"
+unlock
 if [ -n "$COMMAND" ]; then
   sh -c "$COMMAND" </dev/null >>"$LOG" 2>&1 || { tail -n 3 "$LOG" >&2; exit 1; }
 else
@@ -144,6 +150,7 @@ REWIND: Final = (
     + _LOGIN
     + """
 [ -z "$(processes)" ] || refuse "a server is still running in $D"
+unlock
 conf=${CONFIG:-$D/postgresql.conf}
 if ! "$B/pg_controldata" "$D" | grep -q "^Database cluster state: *shut down"; then
   trap 'touch "$D/standby.signal"' EXIT
@@ -194,6 +201,46 @@ RENAME: Final = (
 [ -z "$(processes)" ] || refuse "a server is still running in $D"
 [ ! -e "$TO" ] || refuse "$TO is already there: it is not overwritten"
 mv "$D" "$TO" && echo renamed
+"""
+)
+
+
+# The WAL that a rewind will discard, beside the data directory, with the list of its commits from standard input. The
+# place is named for where the histories parted, so that doing it twice is doing it once.
+KEEP_WAL: Final = """
+[ -d "$D/pg_wal" ] || refuse "there is no WAL in $D"
+mkdir -p -m 700 "$TO" && cat >"$TO/commits.txt" || exit 1
+for f in "$D"/pg_wal/"$TIMELINE"????????????????; do
+  [ -f "$f" ] || continue
+  name=${f##*/}
+  if expr "$name" ">=" "$FIRST" >/dev/null; then cp -p "$f" "$TO/" || exit 1; fi
+done
+echo "$TO"
+"""
+
+REMOVE_COPY: Final = """
+rm -rf "$D.salvor-copy"
+"""
+
+# The copy gets this node's own configuration; then old and new change places by two renames. Killed between the two,
+# the directory is missing, which the next look sees, and the next run copies again.
+EXCHANGE: Final = (
+    """
+copy=$D.salvor-copy
+[ -f "$copy/standby.signal" ] || refuse "the copy in $copy is not finished"
+if [ -e "$D" ]; then
+"""
+    + _PROCESSES
+    + """
+  [ -z "$(processes)" ] || refuse "a server is still running in $D"
+  for f in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf; do
+    own="$D.salvor-conf/$f"; [ -f "$own" ] || own="$D/$f"
+    [ ! -f "$own" ] || cp -p "$own" "$copy/$f" || exit 1
+  done
+  kept="$D.old-$(date -u +%Y%m%dT%H%M%SZ)"
+  mv "$D" "$kept" && rm -rf "$D.salvor-conf" && echo "the old directory is kept as $kept"
+fi
+mv "$copy" "$D"
 """
 )
 

@@ -178,6 +178,29 @@ class PostgresNode(BaseModel):
         more: dict[str, str | int] = {"TIMELINE": timeline, "START": start, "END": end, "MAX": limit}
         return self._read(sh.WALDUMP, deadline, **more)
 
+    @property
+    def copy_directory(self) -> str:
+        """Where a copy of the primary grows until it takes the place of the data directory."""
+        return f"{self.data_directory}.salvor-copy"
+
+    def keep_wal(self, timeline: int, start: str, listing: str, deadline: float) -> str:
+        """Copy the WAL of TIMELINE from the LSN START on, with LISTING, beside the data directory; give the place."""
+        high, low = (int(part, 16) for part in start.split("/"))
+        segment = 1 << (int(self.control_data(deadline)["Bytes per WAL segment"]).bit_length() - 1)
+        first = f"{timeline:08X}{high:08X}{low // segment:08X}"
+        place = f"{self.data_directory}.discarded-{timeline}-{high:X}-{low:X}"
+        text = self._script(sh.KEEP_WAL, TIMELINE=f"{timeline:08X}", FIRST=first, TO=place)
+        done = self.control.run(text, deadline, stdin=listing, writes=True)
+        return self._proven(done, "have its WAL kept").out.strip()
+
+    def remove_copy(self, deadline: float) -> None:
+        """Remove an unfinished copy of an earlier attempt; it is nobody's data yet."""
+        self._write(sh.REMOVE_COPY, deadline, "have an unfinished copy removed")
+
+    def exchange_directory(self, deadline: float) -> str:
+        """Let the finished copy take the place of the data directory, which is kept under another name."""
+        return self._write(sh.EXCHANGE, deadline, "have its directory exchanged").out.strip()
+
     def read_file(self, name: str, deadline: float = 5.0) -> str:
         """Give a file of the data directory, e.g. pg_wal/00000002.history."""
         return self._read(sh.READ_FILE, deadline, NAME=name).out
