@@ -39,6 +39,11 @@ class Journal:
         """The orders that somebody was told are placed."""
         return {(f"{self.client}-{writer}", seq) for _, writer, seq, _ in self.acks}
 
+    def span(self, orders: set[Order]) -> float:
+        """Return the time in which ORDERS were being placed and acknowledged."""
+        ends = [(at, took) for at, writer, seq, took in self.acks if (f"{self.client}-{writer}", seq) in orders]
+        return round(max(at for at, _ in ends) - min(at - took for at, took in ends), 4) if ends else 0.0
+
     def gap(self, writer: int | None = None, until: float | None = None) -> tuple[float, float, float]:
         """Return the longest time without an acknowledged order, and its two ends; UNTIL counts as an end."""
         times = sorted(ack[0] for ack in self.acks if writer is None or ack[1] == writer)
@@ -53,6 +58,7 @@ class Tally:
 
     acknowledged: int
     lost: int  #: acknowledged, but absent from the surviving primary
+    lost_seconds: float  #: between the first and the last acknowledgement of what is lost, at least of one order
     duplicated: int  #: charges beyond one per order
     uncharged: int  #: orders that are there without their charge
     errors: int
@@ -79,6 +85,7 @@ def tally(journal: Journal, orders: set[Order], charges: Counter[Order], until: 
     return Tally(
         acknowledged=len(promised),
         lost=len(lost),
+        lost_seconds=journal.span(set(lost)),
         duplicated=sum(count - 1 for count in charges.values() if count > 1),
         uncharged=sum(1 for order in orders if not charges[order]),
         errors=len(journal.errors),

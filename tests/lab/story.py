@@ -1,0 +1,131 @@
+"""The recovery as it happens, and the account of it: what the control plane says, and what the shop saw."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+import httpx
+
+from blocks.ledger.records import Run, StepRecord
+from tests.lab.app import App
+from tests.lab.chronicle import Chronicle
+from tests.lab.screen import Screen
+from tests.lab.tally import Tally
+
+PATIENCE_SECONDS = 120.0
+LOOK_SECONDS = 0.05
+#: The acts of a failover; only for the bar at the bottom of the terminal.
+ACTS = 5
+
+
+@dataclass
+class Story:
+    """Tells each thing once, when it is seen for the first time."""
+
+    chronicle: Chronicle
+    app: App
+    screen: Screen
+    killed_at: float
+    told: set[str] = field(default_factory=set)
+
+    def tell(self) -> Run | None:
+        """Tell the recovery until its run has ended; None when none began in time."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        run = None
+        while time.monotonic() < deadline and not (run and run.ended_at and "writes" in self.told):
+            run = self._look()
+            time.sleep(LOOK_SECONDS)
+        self.screen.clear()
+        return run
+
+    def _look(self) -> Run | None:
+        for at, words in self.chronicle.alarms():
+            self._once("alarm", at, f"The sentinel tells: {words}.")
+        run = self.chronicle.run()
+        acts: list[StepRecord] = []
+        if run:
+            self._once("run", run.started_at, f"{run.procedure} begins, as run {run.flow_run_id}.")
+            acts = self.chronicle.steps(run)
+            for act in acts:
+                if act.ended_at:
+                    seconds = (act.ended_at - act.started_at).total_seconds()
+                    self._once(act.id, act.started_at, f"{act.sentence}  → {act.error or act.found} ({seconds:.2f} s)")
+        back = next((ack[0] for ack in self.app.journal().acks if ack[0] > self.killed_at + 0.1), None)
+        if back and any(act.name == "promote" for act in acts):
+            self._once("writes", back, "An order is acknowledged again.")
+        if run and run.ended_at:
+            self._once("end", run.ended_at, f"{run.outcome}: {run.why}")
+        self._status(run, acts)
+        return run
+
+    def _status(self, run: Run | None, acts: list[StepRecord]) -> None:
+        done = 10 * ("alarm" in self.told) + 10 * bool(run) + 75 * sum(bool(a.ended_at) for a in acts) / ACTS
+        now = next((act.sentence for act in acts if not act.ended_at), "")
+        waiting = time.time() - self.killed_at
+        orders = "orders flow" if "writes" in self.told else f"no order acknowledged for {waiting:.1f} s"
+        self.screen.status(f"{orders}   {now}", min(done, 100))
+
+    def _once(self, key: str, at: datetime | float, text: str) -> None:
+        if key not in self.told:
+            self.told.add(key)
+            moment = at.timestamp() if isinstance(at, datetime) else at
+            self.screen.moment(moment - self.killed_at, text)
+
+
+def figures(story: Story, run: Run | None, account: Tally, ui_url: str) -> dict[str, Any]:
+    """Give the numbers of the account, measured by the shop and by the control plane's own records."""
+    numbers: dict[str, Any] = {
+        "outcome": run.outcome if run and run.outcome else "NeedsHuman",
+        "rto_seconds": round(account.outage_seconds, 3),
+        "rpo_seconds": round(account.lost_seconds, 3),
+        "lost_rows": account.lost,
+        "duplicated_rows": account.duplicated,
+        "acknowledged_rows": account.acknowledged,
+        "retried_errors": account.errors,
+        "detection_seconds": None,
+        "event_to_first_task_seconds": None,
+        "run_url": f"{ui_url}/runs/flow-run/{run.flow_run_id}" if run else "",
+    }
+    try:
+        return numbers | _from_control_plane(story, run)
+    except httpx.HTTPError as error:
+        story.screen.line(f"The control plane did not answer about its own times: {error}")
+        return numbers
+
+
+def _from_control_plane(story: Story, run: Run | None) -> dict[str, Any]:
+    event = story.chronicle.event()
+    if event is None:
+        return {}
+    told = datetime.fromisoformat(event["occurred"]).timestamp()
+    first = story.chronicle.first_task_ended(run) if run else None
+    return {
+        "detection_seconds": round(told - story.killed_at, 3),
+        "event_to_first_task_seconds": round(first.timestamp() - told, 3) if first else None,
+    }
+
+
+def report(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
+    """Print the account."""
+    screen.title("Report")
+    good = numbers["outcome"] == "Recovered"
+    screen.row(
+        "outcome", screen.paint(numbers["outcome"], "1;32" if good else "1;31"), run.why if run else "No run began."
+    )
+    screen.row("RTO", f"{numbers['rto_seconds']:.2f} s", "the longest time in which no order was acknowledged")
+    screen.row("RPO", f"{numbers['rpo_seconds']:.2f} s", "how much acknowledged work is gone")
+    rows = f"of {numbers['acknowledged_rows']} acknowledged orders"
+    screen.row("rows lost", str(numbers["lost_rows"]), rows)
+    screen.row(
+        "rows doubled", str(numbers["duplicated_rows"]), f"charges; {numbers['retried_errors']} errors were retried"
+    )
+    for name, key in (("detected", "detection_seconds"), ("first task", "event_to_first_task_seconds")):
+        after = "after the kill" if name == "detected" else "from the event to the first task done"
+        screen.row(name, "unknown" if numbers[key] is None else f"{numbers[key]:.2f} s", after)
+    for claim in (run.report or {}).get("evidence", []) if run else []:
+        mark = screen.paint("holds", "32") if claim["holds"] else screen.paint("DOES NOT HOLD", "31")
+        screen.row("evidence", mark, f"{claim['claim']}   ({claim['seen']})")
+    screen.row("run", numbers["run_url"])
