@@ -66,6 +66,13 @@ class PostgresCluster(Block):
         description="Nothing but the poolers can reach the nodes (pg_hba.conf or the network sees to it); then cutting "
         "the route counts as a fence.",
     )
+    activity_sql: str = Field(
+        default="",
+        description="Query whose column `at` is when the application committed rows lately, e.g. `SELECT created_at AS "
+        "at FROM orders WHERE created_at > now() - interval '10 minutes'`; the outage is measured from it. Empty: the "
+        "application does not write all the time, so its rows say nothing.",
+    )
+    activity_dbname: str = Field(default="", description="Database of that query; empty: the one Salvor connects to.")
     probe_deadline_seconds: float = Field(
         default=0.5, ge=0.05, le=30, description="Seconds a node is given to answer one look."
     )

@@ -20,8 +20,8 @@ from tasks.guard import approve
 from tasks.model import Report
 from tasks.postgres.act import fence, follow, promote, route_writes, stop_receiving
 from tasks.postgres.decide import decide_failover
-from tasks.postgres.judge import judge_failover, unlooked
-from tasks.postgres.probe import observe_cluster, settle_candidate
+from tasks.postgres.judge import figures_of, judge_failover, unlooked
+from tasks.postgres.probe import observe_activity, observe_cluster, settle_candidate
 from tasks.postgres.reach import reach
 from tasks.postgres.state import FailoverPolicy
 
@@ -58,4 +58,10 @@ def postgres_failover(
     follow(at, plan)
 
     after = observe_cluster(at)
-    return Report(plan=plan, evidence=judge_failover(plan, after), unverified=unlooked(plan, after))
+    activity = observe_activity(at, plan, before)
+    return Report(
+        plan=plan,
+        evidence=judge_failover(plan, after, activity),
+        figures=figures_of(plan, activity),
+        unverified=unlooked(plan, after, activity),
+    )

@@ -30,8 +30,8 @@ from tasks.postgres.act import (
     stop_primary,
 )
 from tasks.postgres.decide_switchover import decide_switchover
-from tasks.postgres.judge import judge_switchover, unlooked
-from tasks.postgres.probe import observe_cluster
+from tasks.postgres.judge import figures_of, judge_switchover, unlooked
+from tasks.postgres.probe import observe_activity, observe_cluster
 from tasks.postgres.reach import reach
 from tasks.postgres.state import SwitchoverPolicy
 
@@ -70,4 +70,10 @@ def postgres_switchover(
     demote(at, plan)
 
     after = observe_cluster(at)
-    return Report(plan=plan, evidence=judge_switchover(plan, after), unverified=unlooked(plan, after))
+    activity = observe_activity(at, plan, before)
+    return Report(
+        plan=plan,
+        evidence=judge_switchover(plan, after, activity),
+        figures=figures_of(plan, activity),
+        unverified=unlooked(plan, after, activity),
+    )

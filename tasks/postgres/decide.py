@@ -177,6 +177,7 @@ def plan_for(seen: Cluster, policy: FailoverPolicy, best: Node, **rest: Any) -> 
         rpo_bytes=policy.rpo_bytes,
         promote_seconds=policy.promote_seconds,
         follow_seconds=policy.follow_seconds,
+        rto_seconds=policy.rto_seconds,
         **given,
     )
 
@@ -253,7 +254,8 @@ def decide_managed(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPl
     """Patroni owns the cluster: let it elect, ask it to if it does not, then route. Never promote behind its back."""
     managed = seen.managed
     if managed is None or managed.problem:
-        return Decision.refuse(f"Patroni does not answer ({managed.problem if managed else 'unknown'}): mend it first.")
+        said = managed.problem if managed else "none is known"
+        return Decision.refuse(f"Patroni does not answer ({said}): mend it first.")
     if managed.paused:
         return Decision.refuse("Patroni is paused, so it elects nobody: `patronictl resume`, then run again.")
     if why := split_brain(seen):

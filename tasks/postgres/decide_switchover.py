@@ -86,6 +86,7 @@ def switchover_plan(seen: Cluster, policy: SwitchoverPolicy, primary: Node, best
         sync_names=sync_setting(seen.sync_standbys, (*siblings, primary.name)),
         promote_seconds=policy.promote_seconds,
         follow_seconds=policy.follow_seconds,
+        rto_seconds=policy.rto_seconds,
         pause_seconds=policy.pause_seconds,
         stop_seconds=policy.stop_seconds,
         drain_seconds=policy.drain_seconds,

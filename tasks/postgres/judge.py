@@ -5,17 +5,18 @@ from __future__ import annotations
 from tasks.model import Evidence
 from tasks.postgres.candidates import server_of
 from tasks.postgres.decide_rejoin import follows
-from tasks.postgres.state import Cluster, FailoverPlan, MovePlan, Node, RejoinPlan, SwitchoverPlan
+from tasks.postgres.state import Activity, Cluster, FailoverPlan, MovePlan, Node, RejoinPlan, SwitchoverPlan
 
 
-def judge_failover(plan: FailoverPlan, after: Cluster) -> tuple[Evidence, ...]:
+def judge_failover(plan: FailoverPlan, after: Cluster, activity: Activity) -> tuple[Evidence, ...]:
     """Say whether clients write to the candidate, nobody else takes writes, and what was lost."""
-    return (*judge_move(plan, after), judge_loss(plan))
+    return (*judge_move(plan, after), judge_loss(plan), *judge_activity(plan, activity))
 
 
-def judge_switchover(plan: SwitchoverPlan, after: Cluster) -> tuple[Evidence, ...]:
+def judge_switchover(plan: SwitchoverPlan, after: Cluster, activity: Activity) -> tuple[Evidence, ...]:
     """Say whether writes moved and the old primary follows."""
-    return (*judge_move(plan, after), judge_follower(plan.old_primary, plan.candidate, after))
+    follower = judge_follower(plan.old_primary, plan.candidate, after)
+    return (*judge_move(plan, after), follower, *judge_activity(plan, activity))
 
 
 def judge_rejoin(plan: RejoinPlan, after: Cluster) -> tuple[Evidence, ...]:
@@ -107,11 +108,31 @@ def judge_loss(plan: FailoverPlan) -> Evidence:
     return Evidence(claim=f"no more than {plan.rpo_bytes} bytes of WAL were lost", seen=seen, holds=holds)
 
 
-def unlooked(plan: MovePlan, after: Cluster) -> tuple[str, ...]:
+def judge_activity(plan: MovePlan, activity: Activity) -> tuple[Evidence, ...]:
+    """Hold how long the application's own rows stopped against what was agreed (RTO)."""
+    if not activity.asked:
+        return ()
+    seen = activity.problem or (
+        f"its rows stopped for {activity.longest_gap_seconds:.2f} s" if activity.again else "no row since the move"
+    )
+    holds = activity.again and not activity.problem and activity.longest_gap_seconds <= plan.rto_seconds
+    return (Evidence(claim=f"the application wrote again within {plan.rto_seconds:g} s", seen=seen, holds=holds),)
+
+
+def figures_of(plan: MovePlan, activity: Activity) -> dict[str, float]:
+    """Return what was measured, for the report and for the history of drills."""
+    lost = plan.lost_bytes if isinstance(plan, FailoverPlan) else 0
+    measured = {"rpo_bytes": float(lost)} if lost is not None else {}
+    return measured | ({"rto_seconds": activity.longest_gap_seconds} if activity.again else {})
+
+
+def unlooked(plan: MovePlan, after: Cluster, activity: Activity) -> tuple[str, ...]:
     """Say what this procedure did not look at, so that nobody takes silence for proof."""
+    rows = () if activity.asked else ("How long the application could not write: the block has no activity_sql.",)
     new = after.node(plan.candidate)
     logical = new.server.logical_slots if new.server else ()
     return (
+        *rows,
         "Sessions that set synchronous_commit to off or local: what they were told was committed may be gone.",
         "Clients that do not go through the listed poolers and environment files.",
         f"Logical replication slots on the new primary ({', '.join(logical) or 'none'}) and their subscribers.",

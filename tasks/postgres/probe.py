@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
 from blocks.errors import SalvorError
 from blocks.ledger import operations, positions
 from blocks.postgres_node import PostgresNode
-from blocks.postgres_session import Answer, ask, finish
+from blocks.postgres_session import Answer, Row, ask, finish
 from tasks.effects import probe
 from tasks.guard import current
 from tasks.postgres.hands import HANDS
 from tasks.postgres.managed import observe_managed
-from tasks.postgres.reach import SQL, Reach, lsn
+from tasks.postgres.reach import SQL, Reach, lsn, quoted
 from tasks.postgres.state import (
+    Activity,
     Cluster,
     FailoverPlan,
     Host,
@@ -28,10 +29,15 @@ from tasks.postgres.state import (
     Server,
     SwitchoverPlan,
 )
+from tasks.postgres.unmanaged import until
 
 #: A node that has said nothing for this long is looked at from its host as well, while its answer is still awaited.
 SUSPICIOUS_SECONDS = 0.15
 M = TypeVar("M", bound=MovePlan)
+#: How far before the first look the application's rows are searched for the gap.
+AROUND = timedelta(seconds=60)
+#: Seconds the application gets to write its first row after the move.
+WRITTEN_SECONDS = 10.0
 TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
 
 
@@ -59,6 +65,27 @@ def observe_cluster(at: Reach) -> Cluster:
 def settle_candidate(at: Reach, plan: FailoverPlan) -> FailoverPlan:
     """Look who is the candidate now that positions stand still, or whom Patroni has elected."""
     return HANDS[plan.mode].settle(at, plan)
+
+
+@probe
+def observe_activity(at: Reach, plan: MovePlan, before: Cluster) -> Activity:
+    """Measure from the application's own rows how long it could not write."""
+    query = at.cluster.activity_sql
+    if not query or current().dry_run:
+        return Activity(asked=False)
+    since = quoted((before.at - AROUND).isoformat())
+    question = SQL["activity"].replace("{activity_sql}", query).replace("{since}", since)
+    rows: list[Row] = []
+
+    def written() -> bool:
+        rows[:] = at.sql(plan.candidate, question, dbname=at.cluster.activity_dbname)
+        return bool(rows[0]["newest"] and rows[0]["newest"] > before.at)
+
+    try:
+        again = until(written, WRITTEN_SECONDS)
+    except SalvorError as error:
+        return Activity(asked=True, problem=str(error))
+    return Activity(asked=True, again=again, longest_gap_seconds=rows[0]["longest_gap_seconds"])
 
 
 async def _look(at: Reach) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:

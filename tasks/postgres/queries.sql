@@ -63,6 +63,13 @@ SELECT pg_is_in_recovery() AS in_recovery,
              - '0/0')::bigint AS replayed_lsn,
        (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END, '0/0') - '0/0')::bigint AS received_lsn
 
+-- name: activity
+-- The longest time without a row of the application around the move, and when the last row was committed.
+WITH activity AS ({activity_sql}),
+     gaps AS (SELECT at, at - lag(at) OVER (ORDER BY at) AS gap FROM activity WHERE at > {since}::timestamptz)
+SELECT (SELECT max(at) FROM activity) AS newest,
+       coalesce((SELECT extract(epoch FROM max(gap))::float FROM gaps), 0) AS longest_gap_seconds
+
 -- name: create_slot
 -- Keep WAL for a standby from now on; slots do not survive a promotion. The name is the node's.
 SELECT pg_create_physical_replication_slot(%(slot)s, true)

@@ -43,9 +43,9 @@ class Reach:
         """Return the member called NAME."""
         return self.cluster.node(name)
 
-    def sql(self, node: str, *statements: str, deadline: float = PATIENCE) -> list[Row]:
+    def sql(self, node: str, *statements: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
         """Execute STATEMENTS on NODE, each committed by itself, and give the rows of the last."""
-        return run_sql(self.cluster.conninfo(node), *statements, deadline=deadline)
+        return run_sql(self.cluster.conninfo(node, dbname or None), *statements, deadline=deadline)
 
 
 def reach(target: str) -> Reach:

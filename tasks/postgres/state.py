@@ -154,6 +154,15 @@ class Cluster(Frozen):
         return tuple(n for n in self.nodes if n.standby)
 
 
+class Activity(Frozen):
+    """When the application wrote, as its own rows say."""
+
+    asked: bool  #: whether the block says how to ask
+    again: bool = False  #: a row was committed since the move
+    longest_gap_seconds: float = 0.0
+    problem: str = ""
+
+
 class FailoverPolicy(Policy):
     """How much may be lost and what counts as a fence."""
 
@@ -166,6 +175,9 @@ class FailoverPolicy(Policy):
     fences: tuple[Fence, ...] = Field(
         default=("process", "power", "sync", "route"),
         description="Fences that may be relied on, in order of trust. With none of them provable a person is asked.",
+    )
+    rto_seconds: float = Field(
+        default=60.0, gt=0, le=86_400, description="Seconds without a row of the application that are agreed (RTO)."
     )
     candidate: str = Field(default="", description="Standby to prefer when several are equally advanced; empty: any.")
     promote_seconds: int = Field(default=60, ge=1, le=3600, description="Seconds to wait for a promotion.")
@@ -181,6 +193,9 @@ class SwitchoverPolicy(Policy):
     """How patient a planned switchover is before it goes back."""
 
     candidate: str = Field(default="", description="Standby that shall take over; empty: the most advanced one.")
+    rto_seconds: float = Field(
+        default=5.0, gt=0, le=86_400, description="Seconds without a row of the application that are agreed (RTO)."
+    )
     lag_bytes: int = Field(
         default=16_777_216,
         ge=0,
@@ -232,6 +247,7 @@ class MovePlan(Plan):
     sync_names: str = ""  #: synchronous_standby_names of the new primary
     promote_seconds: int
     follow_seconds: int
+    rto_seconds: float
 
 
 class FailoverPlan(MovePlan):

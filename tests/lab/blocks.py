@@ -23,15 +23,23 @@ if TYPE_CHECKING:
 CLUSTER, POOLER, LEDGER = "orders", "orders-pooler", "ledger"
 
 
-def describe(lab: Lab, ledger: Path | str | None = None, *, power: bool = False) -> list[tuple[str, Block]]:
-    """Describe the lab. LEDGER: a file or URL; POWER: each host has a board that can switch it off, and prove it."""
+ACTIVITY = "SELECT placed_at AS at FROM orders WHERE placed_at > now() - interval '10 minutes'"
+
+
+def describe(
+    lab: Lab, ledger: Path | str | None = None, *, power: bool = False, activity: bool = False
+) -> list[tuple[str, Block]]:
+    """Describe the lab. LEDGER: a file or URL; POWER: each host has a board that can switch it off, and prove it.
+
+    ACTIVITY: the shop writes all the time, so that its rows tell how long it could not.
+    """
     url = str(ledger or lab.root / "ledger.db")
     poolers: list[tuple[str, Block]] = [(POOLER, pooler(lab.pooler))] if lab.pooler else []
     ledgers: list[tuple[str, Block]] = [(LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}"))]
-    return [*poolers, (CLUSTER, cluster(lab, power=power)), *ledgers]
+    return [*poolers, (CLUSTER, cluster(lab, power=power, activity=activity)), *ledgers]
 
 
-def cluster(lab: Lab, *, power: bool = False) -> PostgresCluster:
+def cluster(lab: Lab, *, power: bool = False, activity: bool = False) -> PostgresCluster:
     """Describe the servers."""
     return PostgresCluster(
         nodes=[_node(node, board=lab.board if power else None) for node in lab.nodes.values()],
@@ -41,6 +49,8 @@ def cluster(lab: Lab, *, power: bool = False) -> PostgresCluster:
         replication_password=PASSWORD,
         sync_standbys=1 if lab.sync else 0,
         poolers=[POOLER] if lab.pooler else [],
+        activity_sql=ACTIVITY if activity else "",
+        activity_dbname="orders" if activity else "",
     )
 
 

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 
 from tasks.postgres.candidates import SyncRule, settled, sync_setting
 from tasks.postgres.decide import decide_failover
-from tasks.postgres.judge import judge_failover, judge_loss
-from tasks.postgres.state import Cluster, FailoverPolicy, Managed
+from tasks.postgres.judge import figures_of, judge_failover, judge_loss
+from tasks.postgres.state import Activity, Cluster, FailoverPolicy, Managed
 from tests.tasks.postgres.worlds import (
     DOWN,
     UNREACHABLE,
@@ -133,6 +133,7 @@ def test_an_unknown_loss_means_a_person_is_asked():
     plan = plan_of(seen)
     assert (plan.lost_bytes, "nobody knows how much" in plan.ask) == (None, True)
     assert "Unknown" in plan.loss
+    assert figures_of(plan, Activity(asked=False)) == {}
     assert judge_loss(plan).seen == "unknown; approved by a person"
 
 
@@ -159,6 +160,11 @@ def test_a_cut_off_run_is_finished():
     assert plan_of(half) == plan
     zombie = half.model_copy(update={"nodes": (primary("n1"), *half.nodes[1:])})
     assert plan_of(zombie) == plan
+
+
+def test_a_cut_off_run_that_promoted_nobody_is_begun_anew():
+    """The old primary was given back before the run died: the cluster is healthy, and nothing is left to finish."""
+    assert decide_failover(healthy(unfinished=plan_of(crashed())), POLICY).verdict == "nothing"
 
 
 def test_the_candidate_that_turned_out_most_advanced_is_the_one_that_is_finished():
@@ -207,6 +213,7 @@ def test_patroni_is_conducted_never_overtaken():
         (healthy(managed=PATRONI), "nothing", "leads under Patroni"),
         (crashed(managed=PATRONI.model_copy(update={"paused": True})), "refuse", "paused"),
         (cluster(primary(), primary("n2"), standby("n3"), managed=PATRONI), "refuse", "both take writes"),
+        (crashed(managed=PATRONI.model_copy(update={"problem": "no answer"})), "refuse", "does not answer (no answer)"),
         (cluster(gone(), standby("n2", may_promote=False), managed=PATRONI), "refuse", "no leader"),
         (cluster(gone(), primary("n2", timeline=2), managed=PATRONI), "go", "sends clients elsewhere"),
     ],
@@ -266,4 +273,5 @@ def test_deciding_after_the_acts_finds_nothing_to_do(lsns):
     plan = plan_of(cluster(gone(), *nodes, recorded=recorded(sync="")))
     after = recovered(plan)
     assert decide_failover(after, POLICY).verdict == "nothing"
-    assert all(e.holds for e in judge_failover(plan, after)), judge_failover(plan, after)
+    evidence = judge_failover(plan, after, Activity(asked=False))
+    assert all(e.holds for e in evidence), evidence

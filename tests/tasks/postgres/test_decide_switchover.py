@@ -3,11 +3,12 @@ from __future__ import annotations
 import pytest
 
 from tasks.postgres.decide_switchover import decide_switchover
-from tasks.postgres.judge import judge_switchover, unlooked
-from tasks.postgres.state import Host, Managed, SwitchoverPolicy
+from tasks.postgres.judge import figures_of, judge_switchover, unlooked
+from tasks.postgres.state import Activity, Host, Managed, SwitchoverPolicy
 from tests.tasks.postgres.worlds import UNREACHABLE, cluster, gone, healthy, primary, receiver, route, standby
 
 POLICY = SwitchoverPolicy()
+QUIET = Activity(asked=False)
 PATRONI = Managed(leader="n1", members=("n1", "n2"), streaming=("n2",), paused=False, ttl_seconds=30)
 
 
@@ -99,9 +100,9 @@ def test_the_old_primary_must_follow_for_the_switchover_to_be_proven():
     lead = primary("n2", feeds=("n1", "n3"), timeline=2, synchronous_standby_names=plan.sync_names)
     done = [standby(n, upstream=receiver("n2"), timeline=2) for n in ("n1", "n3")]
     after = cluster(lead, *done, routes=(route("n2"),))
-    assert all(e.holds for e in judge_switchover(plan, after))
+    assert all(e.holds for e in judge_switchover(plan, after, QUIET))
     lost = cluster(lead, gone("n1"), done[1], routes=(route("n2", paused=True),))
-    assert [e.claim for e in judge_switchover(plan, lost) if not e.holds] == [
+    assert [e.claim for e in judge_switchover(plan, lost, QUIET) if not e.holds] == [
         "pooler sends clients to n2",
         "n1 follows n2",
     ]
@@ -110,12 +111,31 @@ def test_the_old_primary_must_follow_for_the_switchover_to_be_proven():
 def test_managed_evidence_leaves_the_sync_rule_to_patroni():
     """Patroni writes synchronous_standby_names itself, so it is not judged."""
     plan = decide_switchover(healthy(managed=PATRONI), POLICY).plan
-    assert not [e for e in judge_switchover(plan, healthy()) if "commits wait" in e.claim]
+    assert not [e for e in judge_switchover(plan, healthy(), QUIET) if "commits wait" in e.claim]
 
 
 def test_the_report_says_what_was_not_looked_at():
     """Logical slots and direct clients are named, so that silence is not taken for proof."""
     plan = decide_switchover(healthy(), POLICY).plan
     after = cluster(gone(), primary("n2", logical_slots=("cdc",)), standby("n3"))
-    assert any("cdc" in line for line in unlooked(plan, after))
-    assert any("none" in line for line in unlooked(plan, cluster(gone(), gone("n2"))))
+    assert any("cdc" in line for line in unlooked(plan, after, QUIET))
+    assert any("none" in line for line in unlooked(plan, cluster(gone(), gone("n2")), QUIET))
+    assert any("activity_sql" in line for line in unlooked(plan, after, QUIET))
+    assert not any("activity_sql" in line for line in unlooked(plan, after, Activity(asked=True)))
+
+
+@pytest.mark.parametrize(
+    ("activity", "seen", "holds"),
+    [
+        (Activity(asked=True, again=True, longest_gap_seconds=0.3), "stopped for 0.30 s", True),
+        (Activity(asked=True, again=True, longest_gap_seconds=9.0), "stopped for 9.00 s", False),
+        (Activity(asked=True), "no row since the move", False),
+        (Activity(asked=True, problem="n2 refused it"), "n2 refused it", False),
+    ],
+)
+def test_the_outage_is_what_the_rows_say(activity, seen, holds):
+    """RTO is held against the longest gap between rows of the application; no row means no proof."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    said = judge_switchover(plan, healthy(), activity)[-1]
+    assert (seen in said.seen, said.holds) == (True, holds)
+    assert ("rto_seconds" in figures_of(plan, activity)) == activity.again
