@@ -7,15 +7,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from pathlib import Path
 
-from tests.lab import processes, teardown
-from tests.lab.account import CHECKOUT, place
+from tests.lab import teardown
+from tests.lab.account import place
 from tests.lab.app import App
 from tests.lab.cluster import Lab
-
-#: The file that says where the running lab is.
-POINTER = CHECKOUT / ".salvor" / "lab"
+from tests.lab.pointer import HOME, POINTER, pointing, running
 
 Break = Callable[[Lab, str, str], object]
 BREAKS: dict[str, Break] = {
@@ -79,16 +76,13 @@ def up(given: argparse.Namespace) -> int:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
-    root = place(POINTER.parent)
-    POINTER.write_text(str(root))
-    try:
-        with Lab(root, given.nodes, sync=given.sync, pooler=given.pooler) as lab, App(lab) as app:
-            app.await_writes(1)
-            print(introduction(lab))
-            while lab.root.exists() and not done.wait(1):
-                _show(lab, app)
-    finally:
-        POINTER.unlink(missing_ok=True)
+    root = place(HOME)
+    lab = Lab(root, given.nodes, sync=given.sync, pooler=given.pooler)
+    with lab, App(lab) as app, pointing(root):
+        app.await_writes(1)
+        print(introduction(lab))
+        while root.exists() and not done.wait(1):
+            _show(lab, app)
     print("\nThe lab is gone.")
     return 0
 
@@ -112,17 +106,6 @@ def _show(lab: Lab, app: App) -> None:
     rate = app.acknowledged_after(app.now() - 1)
     line = f"{len(journal.acks)} orders acknowledged, {rate}/s; primary {', '.join(lab.primaries()) or 'none'}"
     print(f"\r\x1b[K{line}", end="", flush=True)
-
-
-def running() -> Path | None:
-    """Return where the running lab is; a dead one is removed."""
-    root = Path(POINTER.read_text()) if POINTER.exists() else None
-    if root is None or not (root / "lab.json").exists():
-        return None
-    if any(processes.alive(pid) for pid in processes.belonging(root)):
-        return root
-    teardown.remove(root)
-    return None
 
 
 def _attached() -> Lab:

@@ -110,9 +110,9 @@ class App:
         )
 
     def summary(self, name: str = "") -> Tally:
-        """Compare what was acknowledged with what the surviving primary (or the node NAME) holds."""
+        """Compare what was acknowledged with what the survivor (or the node NAME) holds."""
         until = time.time()
-        node = self.lab.nodes[name or self.lab.primary()]
+        node = self.lab.nodes[name or self.lab.survivor()]
         with psycopg.connect(node.conninfo("orders")) as session:
             own = [f"{self.client}-%"]
             orders = session.execute("SELECT client, seq FROM orders WHERE client LIKE %s", own).fetchall()

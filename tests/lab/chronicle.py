@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
 
 import httpx
 from sqlalchemy import select
@@ -11,7 +10,7 @@ from sqlalchemy import select
 from blocks.ledger import positions, runs, steps
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run, StepRecord
-from blocks.ledger.schema import alerts
+from blocks.ledger.schema import outbox
 from flows.triggers.plane import Plane
 
 LOST = "sentinel.primary.lost"
@@ -30,13 +29,14 @@ class Chronicle:
         """Tell whether a sentinel has written down where the primary is."""
         return positions.last(self.ledger, f"recovery.postgres.{self.target}") is not None
 
-    def alarms(self) -> list[tuple[datetime, str]]:
-        """List when a loss was told, and in which words."""
-        query = select(alerts.c.first_seen_at, alerts.c.payload, alerts.c.name).where(
-            alerts.c.target == self.target, alerts.c.status == "firing"
-        )
+    def alarm(self) -> tuple[datetime, str] | None:
+        """Tell when the loss was told first, and in which words."""
+        query = select(outbox.c.payload).where(outbox.c.kind == "event").order_by(outbox.c.id)
         with self.ledger.read() as connection:
-            return [(row.first_seen_at, row.name) for row in connection.execute(query)]
+            events = connection.execute(query).scalars().all()
+        told = (event for event in events if event["event"] == LOST and event["payload"]["target"] == self.target)
+        first = next(told, None)
+        return (datetime.fromisoformat(first["occurred"]), first["payload"]["reason"]) if first else None
 
     def run(self) -> Run | None:
         """Return the newest run of the target."""
@@ -46,16 +46,9 @@ class Chronicle:
         """List the acts of a run."""
         return steps.timeline(self.ledger, run.id)
 
-    def event(self) -> dict[str, Any] | None:
-        """Return the event that began it."""
-        asked = {"filter": {"event": {"name": [LOST]}, "order": "ASC"}, "limit": 10}
-        return next(iter(self._post("/events/filter", asked)["events"]), None)
-
     def first_task_ended(self, run: Run) -> datetime | None:
         """Tell when the first task of a run was done."""
         asked = {"flow_runs": {"id": {"any_": [run.flow_run_id]}}}
-        ends = [task["end_time"] for task in self._post("/task_runs/filter", asked) if task["end_time"]]
-        return datetime.fromisoformat(min(ends)) if ends else None
-
-    def _post(self, path: str, asked: dict[str, Any]) -> Any:
-        return self._api.post(path, json=asked).raise_for_status().json()
+        tasks = self._api.post("/task_runs/filter", json=asked).raise_for_status().json()
+        ends = [datetime.fromisoformat(task["end_time"]) for task in tasks if task["end_time"]]
+        return min(ends, default=None)

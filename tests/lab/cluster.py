@@ -199,6 +199,13 @@ class Lab(Breaks):
             raise LookupError("No node of the lab accepts writes.")
         return max(found, key=lambda name: self.nodes[name].timeline())
 
+    def survivor(self) -> str:
+        """Return the primary, or while there is none the standby that has applied the most."""
+        if self.primaries():
+            return self.primary()
+        applied = "SELECT pg_last_wal_replay_lsn() - '0/0'"
+        return max(self.standbys(), key=lambda name: self.psql(name, applied))
+
     def standbys(self) -> list[str]:
         """List the nodes that are in recovery."""
         return [node.name for node in self.nodes.values() if node.in_recovery()]

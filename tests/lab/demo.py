@@ -1,7 +1,7 @@
-"""The demo: a real primary dies, and the pipeline brings the service back. `python -m tests.lab.demo`, or `make demo`.
+"""The demo: a real primary dies, and the pipeline brings the service back. `make demo`, or `python -m tests.lab.demo`.
 
 On a terminal everything stays up afterwards until Ctrl-C; without one, or with DEMO_EXIT=1, it is torn down at once.
-The last line is one JSON object; the exit code is 0 when the outcome is Recovered.
+The last line is one JSON object; the exit code is 0 when the service was recovered and no row lost or doubled.
 """
 
 from __future__ import annotations
@@ -13,24 +13,28 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any
 
 from flows.triggers.plane import Plane
 from flows.triggers.plane_command import Trace
-from tests.lab.account import CHECKOUT, place
+from tests.lab.account import place
 from tests.lab.app import App
 from tests.lab.cluster import Lab
+from tests.lab.pointer import HOME, pointing
+from tests.lab.processes import wait_until
 from tests.lab.screen import Screen
 
+if TYPE_CHECKING:
+    from tests.lab.chronicle import Chronicle
+
 TARGET = "orders"
-HOME = CHECKOUT / ".salvor"
 FOLDER = HOME / "demo"
+LOGS = HOME / "demo-logs"
 #: Long enough to see a steady rate before, and that it is steady again after.
 STEADY_SECONDS = 2.0
+INTERRUPTED = 130
 
 
 def main() -> int:
@@ -38,7 +42,7 @@ def main() -> int:
     screen = Screen()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if Trace.read(FOLDER).up:
-        screen.line("A demo is already running; end it first (Ctrl-C in its terminal).")
+        screen.line("A demo is already running; end it first, with Ctrl-C in its terminal.")
         return 1
     try:
         with ExitStack() as stack:
@@ -46,28 +50,36 @@ def main() -> int:
             if screen.live and not os.environ.get("DEMO_EXIT"):
                 _stay(screen)
             screen.line("\nTearing everything down ...")
-            _keep_logs(numbers)
     except KeyboardInterrupt:
-        screen.line("\nStopped; everything is torn down.")
-        return 130
+        screen.clear()
+        screen.line("\nStopped, and torn down.")
+        return INTERRUPTED
+    good = numbers["outcome"] == "Recovered" and not numbers["lost_rows"] and not numbers["duplicated_rows"]
+    if not good:
+        screen.line(f"What every process said is kept in {LOGS}.")
+    else:
+        shutil.rmtree(LOGS, ignore_errors=True)
     print(json.dumps(numbers), flush=True)
-    return 0 if numbers["outcome"] == "Recovered" else 1
+    return 0 if good else 1
 
 
 def _perform(screen: Screen, stack: ExitStack) -> dict[str, Any]:
+    """Set up, kill the primary, and tell what happens."""
     screen.line(screen.paint("Salvor demo: a real primary dies, and the pipeline brings the service back.", "1"))
-    screen.title("Setting up")
+    screen.title("Setting up a patient and a control plane; this takes about half a minute")
     lab, plane = _both(screen, stack)
-    from tests.lab import story  # noqa: PLC0415 - Prefect reads its settings when it is imported
+    # Only now: Prefect reads its settings, those of this plane, when it is imported.
+    from tests.lab import chronicle, story  # noqa: PLC0415
 
-    chronicle = story.Chronicle(plane, TARGET)
-    _introduce(lab, chronicle)
-    screen.note(f"The control plane is up. UI: {plane.ui_url}   sign in: {plane.auth}")
     app = stack.enter_context(App(lab))
-    _await_calm(screen, app, chronicle)
+    record = chronicle.Chronicle(plane, TARGET)
+    for name, block in lab.blocks():
+        if name != "ledger":
+            block.save(name, overwrite=True)
+    _await_calm(screen, app, record)
     victim = lab.primary()
     screen.title(f"SIGKILL to every process of {victim}, the primary's node")
-    told = story.Story(chronicle, app, screen, killed_at=time.time())
+    told = story.Story(record, app, screen, killed_at=time.time())
     lab.kill_node(victim)
     run = told.tell()
     time.sleep(STEADY_SECONDS)
@@ -78,56 +90,37 @@ def _perform(screen: Screen, stack: ExitStack) -> dict[str, Any]:
 
 
 def _both(screen: Screen, stack: ExitStack) -> tuple[Lab, Plane]:
-    """Bring the patient and the control plane up side by side."""
+    """Bring patient and control plane up side by side; the stack ends both and removes their files."""
     shutil.rmtree(FOLDER, ignore_errors=True)
+    stack.callback(shutil.rmtree, FOLDER, ignore_errors=True)
     plane = Plane(FOLDER, say=screen.status)
-    # Before Prefect is imported here: its client must speak to this plane, and make no home folder elsewhere.
-    os.environ.update({name: value for name, value in plane.env.items() if os.environ.get(name) != value})
-    stack.callback(shutil.rmtree, FOLDER / "prefect", ignore_errors=True)
+    os.environ.update(plane.env)
+    lab = Lab(place(HOME))
+    stack.callback(lab.down)
+    stack.callback(_keep_logs, lab, plane)
     with ThreadPoolExecutor(1) as pool:
-        lab = Lab(place(HOME))
-        coming = pool.submit(lab.up)
-        stack.enter_context(_pointed(lab))
-        stack.callback(lab.down)
+        coming = pool.submit(_patient, lab, screen)
         stack.enter_context(plane)
         coming.result()
+    stack.enter_context(pointing(lab.root))
     screen.clear()
-    route = "PgBouncer" if lab.pooler else "libpq multi-host (PgBouncer is not installed, so clients route themselves)"
-    screen.note(
-        f"The patient is up: PostgreSQL 18 as user `{lab.account.name}`, {lab.primary()} with standbys"
-        f" {', '.join(lab.standbys())} (one must confirm every commit); clients go through {route}."
-    )
+    screen.note(f"The control plane is up. UI: {plane.ui_url}   sign in with: {plane.auth}")
     return lab, plane
 
 
-@contextmanager
-def _pointed(lab: Lab) -> Iterator[None]:
-    """Let `python -m tests.lab break ...` find this lab while it is up."""
-    from tests.lab.__main__ import POINTER  # noqa: PLC0415
-
-    POINTER.write_text(str(lab.root))
-    try:
-        yield
-    finally:
-        POINTER.unlink(missing_ok=True)
+def _patient(lab: Lab, screen: Screen) -> None:
+    lab.up()
+    route = "through PgBouncer" if lab.pooler else "by libpq multi-host (PgBouncer is not installed)"
+    screen.note(
+        f"The patient is up: PostgreSQL 18 as user `{lab.account.name}`, {lab.primary()} with the standbys"
+        f" {' and '.join(lab.standbys())}, one of which must confirm each commit. Clients come {route}."
+    )
 
 
-def _introduce(lab: Lab, chronicle: Any) -> None:
-    """Save the blocks of the patient; the ledger's the plane has made itself."""
-    for name, block in lab.blocks():
-        if name != "ledger":
-            block.save(name, overwrite=True)
-    _ = chronicle
-
-
-def _await_calm(screen: Screen, app: App, chronicle: Any) -> None:
+def _await_calm(screen: Screen, app: App, record: Chronicle) -> None:
     """Wait until the sentinel watches and orders flow."""
-    deadline = time.monotonic() + 60
-    while not chronicle.watched():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"The sentinel does not watch; {FOLDER / 'logs' / 'sentinel.log'} says why.")
-        screen.status("Waiting for the sentinel to watch ...")
-        time.sleep(0.1)
+    screen.status("Waiting for the sentinel to watch ...")
+    wait_until(record.watched, 60, f"the sentinel to watch ({FOLDER / 'logs' / 'sentinel.log'})", 0.1)
     screen.clear()
     app.await_writes(20)
     time.sleep(STEADY_SECONDS)
@@ -136,18 +129,24 @@ def _await_calm(screen: Screen, app: App, chronicle: Any) -> None:
 
 
 def _stay(screen: Screen) -> None:
+    screen.title("Everything stays up until Ctrl-C")
     screen.line(
-        "\nEverything stays up until Ctrl-C. Open the run above; or let the old primary come back:\n"
-        "  in the UI, run postgres-rejoin with target `orders`; in another terminal, `python -m tests.lab status`."
+        "  Open the run above, and look at its report under Artifacts.\n"
+        f"  Let the old primary come back: run postgres-rejoin in the UI, with target `{TARGET}`.\n"
+        "  Break something else: python -m tests.lab status, then python -m tests.lab break ..."
     )
     done = threading.Event()
-    signal.signal(signal.SIGINT, lambda *_: done.set())
-    signal.signal(signal.SIGTERM, lambda *_: done.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
     done.wait()
 
 
-def _keep_logs(numbers: dict[str, Any]) -> None:
-    (FOLDER / "result.json").write_text(json.dumps(numbers, indent=2))
+def _keep_logs(lab: Lab, plane: Plane) -> None:
+    """Keep what was said until it is known that nobody needs it."""
+    shutil.rmtree(LOGS, ignore_errors=True)
+    shutil.copytree(plane.logs, LOGS)
+    for log in lab.root.glob("*/log"):
+        shutil.copy(log, LOGS / f"{log.parent.name}.log")
 
 
 if __name__ == "__main__":

@@ -42,8 +42,8 @@ class Story:
         return run
 
     def _look(self) -> Run | None:
-        for at, words in self.chronicle.alarms():
-            self._once("alarm", at, f"The sentinel tells: {words}.")
+        if alarm := self.chronicle.alarm():
+            self._once("alarm", alarm[0], f"The sentinel tells: {alarm[1]}")
         run = self.chronicle.run()
         acts: list[StepRecord] = []
         if run:
@@ -89,23 +89,19 @@ def figures(story: Story, run: Run | None, account: Tally, ui_url: str) -> dict[
         "event_to_first_task_seconds": None,
         "run_url": f"{ui_url}/runs/flow-run/{run.flow_run_id}" if run else "",
     }
+    if alarm := story.chronicle.alarm():
+        numbers["detection_seconds"] = round(alarm[0].timestamp() - story.killed_at, 3)
+        first = _first_task(story, run) if run else None
+        numbers["event_to_first_task_seconds"] = round((first - alarm[0]).total_seconds(), 3) if first else None
+    return numbers
+
+
+def _first_task(story: Story, run: Run) -> datetime | None:
     try:
-        return numbers | _from_control_plane(story, run)
+        return story.chronicle.first_task_ended(run)
     except httpx.HTTPError as error:
-        story.screen.line(f"The control plane did not answer about its own times: {error}")
-        return numbers
-
-
-def _from_control_plane(story: Story, run: Run | None) -> dict[str, Any]:
-    event = story.chronicle.event()
-    if event is None:
-        return {}
-    told = datetime.fromisoformat(event["occurred"]).timestamp()
-    first = story.chronicle.first_task_ended(run) if run else None
-    return {
-        "detection_seconds": round(told - story.killed_at, 3),
-        "event_to_first_task_seconds": round(first.timestamp() - told, 3) if first else None,
-    }
+        story.screen.line(f"Prefect did not answer about its own times: {error}")
+        return None
 
 
 def report(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
