@@ -14,6 +14,6 @@ def keep_secret(path: Path, fresh: str) -> tuple[str, bool]:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         return path.read_text().strip(), False
-    with open(fd, "w") as file:
+    with os.fdopen(fd, "w") as file:
         file.write(f"{fresh}\n")
     return fresh, True

@@ -8,16 +8,17 @@ import os
 import random
 import socket
 import sys
-import threading
-from datetime import UTC, datetime
-from typing import NoReturn
+from contextlib import ExitStack
+from typing import Any, NoReturn
 
+from prefect._internal.control_listener import configure_from_env
 from prefect.client.schemas.objects import FlowRun
 from prefect.context import SettingsContext, SyncClientContext, get_settings_context
 from prefect.engine import _drive_run_flow_result, handle_engine_signals
 from prefect.events.worker import EventsWorker
-from prefect.flow_engine import configure_from_env, run_flow
-from prefect.flows import load_flow_from_entrypoint
+from prefect.filesystems import LocalFileSystem
+from prefect.flow_engine import run_flow
+from prefect.flows import Flow, load_flow_from_entrypoint
 from prefect.logging.handlers import APILogWorker
 from prefect.logging.loggers import flow_run_logger
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, Settings, temporary_settings
@@ -27,6 +28,8 @@ from pydantic import BaseModel
 DRAIN_SECONDS = 10.0
 ORDER_BYTES = 64
 logger = logging.getLogger("salvor.forked_run")
+#: Contexts that are entered for the whole life of the process.
+for_life = ExitStack()
 
 
 class Order(BaseModel):
@@ -41,8 +44,8 @@ class Order(BaseModel):
 def prepare() -> None:
     """Settle, before any fork, what all children share."""
     # The ledger's lease is the heartbeat of a recovery; Prefect's would hold the end of every run up for a second.
-    # No environment variable can say None, so it is said here, for good.
-    temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}).__enter__()
+    # No environment variable can say None, so it is said here.
+    for_life.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
 
 
 def live(orders: socket.socket) -> NoReturn:
@@ -66,7 +69,7 @@ def warm() -> None:
     """Open now what a run would otherwise open first; without an API it will be opened by the run."""
     run_coro_as_sync(_nothing())
     with contextlib.suppress(Exception):
-        SyncClientContext().__enter__()
+        for_life.enter_context(SyncClientContext())
     with contextlib.suppress(Exception):
         EventsWorker.instance()
         APILogWorker.instance()
@@ -89,12 +92,15 @@ def obey(order: Order) -> int:
     adopt_environment(order.env)
     configure_from_env()
     with handle_engine_signals(order.flow_run.id):
-        flow = load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+        flow: Flow[..., Any] = load_flow_from_entrypoint(order.entrypoint, use_placeholder_flow=False)
+        if flow.persist_result is None:  # unless said, nothing is kept, and the server is not asked three times where
+            flow.persist_result = False
+            flow.result_storage = flow.result_storage or LocalFileSystem()
         # Without a deployment id the engine does not wait for its suspension observer (a websocket and two
         # requests); it reads the whole run again, deployment included, as soon as the run is RUNNING.
         flow_run = order.flow_run.model_copy(update={"deployment_id": None})
-        result = run_flow(flow, flow_run=flow_run, error_logger=flow_run_logger(flow_run))
-        _drive_run_flow_result(flow, result)
+        logger: Any = flow_run_logger(flow_run)
+        _drive_run_flow_result(flow, run_flow(flow, flow_run=flow_run, error_logger=logger))
     return 0
 
 
@@ -107,11 +113,11 @@ def redirect_output(path: str) -> None:
 
 
 def adopt_environment(env: dict[str, str]) -> None:
-    """Take over the job's variables, and read the settings anew when one of them is Prefect's."""
-    changed = [k for k, v in env.items() if k.startswith("PREFECT_") and os.environ.get(k) != v]
+    """Take over the job's variables, and read the settings anew when one of them is a setting of Prefect."""
+    changed = [key for key, value in env.items() if os.environ.get(key) != value]
     os.environ.update(env)
-    if any(not key.startswith("PREFECT__") for key in changed):
-        SettingsContext(profile=get_settings_context().profile, settings=Settings()).__enter__()
+    if any(key.startswith("PREFECT_") and not key.startswith("PREFECT__") for key in changed):
+        for_life.enter_context(SettingsContext(profile=get_settings_context().profile, settings=Settings()))
         prepare()
 
 

@@ -30,7 +30,7 @@ def reserve(run: UUID) -> socket.socket | None:
     return name
 
 
-class ForkServerLost(Exception):
+class ForkServerLost(Exception):  # noqa: N818 - a fact, which is answered by another attempt
     """The fork server died before it had given the run to a child."""
 
 
@@ -57,25 +57,22 @@ class Forks:
         self._ready = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> None:
-        """Start the fork server and wait until it has imported everything."""
+    async def start(self) -> socket.socket:
+        """Start a fork server; it says itself when it has imported everything."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003
+        ours.setblocking(False)
         command = [sys.executable, "-m", "flows.triggers.forkserver", str(theirs.fileno()), *self.preload]
         with theirs:  # a session of its own: Ctrl-C at the responder's terminal must not reach a recovery
             self._process = await asyncio.create_subprocess_exec(
                 *command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=asyncio.subprocess.DEVNULL
             )
-        self._ready.clear()
         self._socket, self.pid = ours, self._process.pid
+        return ours
 
     async def listen(self) -> None:
         """Take in what the fork server reports; when it dies, its runs have crashed and a new one is started."""
         while True:
-            if self._socket is None:
-                await self.start()
-            sock = self._socket
-            assert sock is not None
+            sock = self._socket or await self.start()
             while fact := await self._receive(sock):
                 self._take_in(json.loads(fact))
             logger.warning("The fork server %s has died; starting another.", self.pid)
@@ -111,36 +108,33 @@ class Forks:
 
     def _watch(self, child: Child) -> None:
         """Notice the end of a child whose parent is gone; how it ended nobody can tell."""
+        try:
+            fd = os.pidfd_open(child.pid) if child.pid else -1
+        except ProcessLookupError:
+            fd = -1
+        if fd < 0:
+            self._bury(child)
+            return
+        asyncio.get_running_loop().add_reader(fd, self._bury, child, fd)
 
-        def end() -> None:
-            child.returncode = 1
-            child.ended.set()
-            self.children.pop(child.run, None)
-
-        with contextlib.suppress(ProcessLookupError):
-            if child.pid:
-                fd = os.pidfd_open(child.pid)
-                asyncio.get_running_loop().add_reader(fd, lambda: (self._unwatch(fd), end()))
-                return
-        end()
-
-    @staticmethod
-    def _unwatch(fd: int) -> None:
-        asyncio.get_running_loop().remove_reader(fd)
-        os.close(fd)
+    def _bury(self, child: Child, fd: int = -1) -> None:
+        if fd >= 0:
+            asyncio.get_running_loop().remove_reader(fd)
+            os.close(fd)
+        child.returncode = 1
+        self.children.pop(child.run, None)
+        child.ended.set()
 
     async def hand_over(self, run: UUID, order: bytes, name: socket.socket) -> Child:
         """Pass ORDER to a child, together with the reserved name; returns when the child has it."""
         await self._ready.wait()
-        assert self._socket is not None
+        if self._socket is None:
+            raise ForkServerLost
         child = self.children[run] = Child(run)
-        memory = os.memfd_create(f"run-{run}")
-        try:
-            with open(memory, "wb", closefd=False) as file:
-                file.write(order)
-            socket.send_fds(self._socket, [str(run).encode()], [memory, name.fileno()])
-        finally:
-            os.close(memory)
+        with os.fdopen(os.memfd_create(f"run-{run}"), "wb") as memory:
+            memory.write(order)
+            memory.flush()
+            socket.send_fds(self._socket, [str(run).encode()], [memory.fileno(), name.fileno()])
         await child.started.wait()
         if not child.pid:
             raise ForkServerLost

@@ -42,6 +42,9 @@ LATE_IMPORTS = (
     "httpcore._backends.anyio",
     "anyio._backends._asyncio",
     "encodings.idna",
+    "graphviz",
+    "prefect.utilities.visualization",
+    "rich._emoji_codes",
     "concurrent.futures.thread",
 )
 #: A new spare is made this long after the last was used: its warm-up must not compete with the run that took it.
@@ -159,8 +162,8 @@ def main() -> None:
     responder = socket.socket(fileno=int(sys.argv[1]))
     preload(sys.argv[2:])
     wakeup, alarm = socket.socketpair()
-    wakeup.setblocking(False)  # noqa: FBT003
-    alarm.setblocking(False)  # noqa: FBT003
+    wakeup.setblocking(False)
+    alarm.setblocking(False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.set_wakeup_fd(alarm.fileno(), warn_on_full_buffer=False)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -32,7 +32,7 @@ DRAIN_SECONDS = 300.0
 class Plane:
     """A control plane that lives as long as this object's `with` block, or until `down`."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each has a default, and is given by name
         self,
         root: Path | str = ".salvor",
         *,
@@ -43,7 +43,7 @@ class Plane:
         env: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Choose where its files are, on which ports it listens (0: any free one), which parts it has, and what is deployed."""
+        """Choose its folder, its ports (0: any free one), its parts, and what is deployed instead of deployments.yaml."""
         self.root = Path(root).resolve()
         self.parts = tuple(parts)
         self.deployments = [str(path) for path in deployments]
@@ -87,6 +87,7 @@ class Plane:
             "PREFECT_API_AUTH_STRING": self.auth,
             "PREFECT_SERVER_API_AUTH_STRING": self.auth,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             "PYTHONUNBUFFERED": "1",
             "DO_NOT_TRACK": "1",
@@ -96,7 +97,18 @@ class Plane:
         """Start everything and return when it answers."""
         python = sys.executable
         self._start(
-            "server", [python, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(self.port)]
+            "server",
+            [
+                python,
+                "-m",
+                "flows.triggers.prefect_server",
+                "server",
+                "start",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(self.port),
+            ],
         )
         self._await("server", f"{self.api_url}/health")
         self._start("responder", [python, "-m", "flows.triggers.responder", "--pool", "responder"])
@@ -132,7 +144,9 @@ class Plane:
         self.say("Registering blocks, deployments and automations ...")
         with (self.logs / "registration.log").open("ab") as log:
             command = [sys.executable, "-m", "flows.triggers.registration", str(self.root), *self.deployments]
-            done = subprocess.run(command, env=self.env, cwd=PROJECT, stdout=log, stderr=log, check=False)
+            done = subprocess.run(  # noqa: S603
+                command, env=self.env, cwd=PROJECT, stdout=log, stderr=log, check=False
+            )
         if done.returncode:
             raise Misconfigured(f"The registration failed; {log.name} says why.")
 

@@ -68,7 +68,7 @@ def up(chosen: argparse.Namespace) -> int:
         return 0
     trace.end_leftovers()
     new_secret = not (chosen.root / "auth").exists()
-    process = launch(chosen)
+    launch(chosen)
     if not Trace.read(chosen.root).ready:
         say((chosen.root / "logs" / "plane.log").read_text().strip().rpartition("\n")[2])
         return 1
@@ -80,13 +80,13 @@ def up(chosen: argparse.Namespace) -> int:
     return 0
 
 
-def launch(chosen: argparse.Namespace) -> subprocess.Popen[bytes]:
+def launch(chosen: argparse.Namespace) -> None:
     """Start the supervisor in a session of its own; return when it is ready or has given up."""
     (chosen.root / "logs").mkdir(parents=True, exist_ok=True)
     ports = ["--port", str(chosen.port), "--receiver-port", str(chosen.receiver_port)]
     command = [sys.executable, "-m", "flows.triggers.plane", "run", "--root", str(chosen.root), *ports]
     with (chosen.root / "logs" / "plane.log").open("wb") as log:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603
             command, cwd=PROJECT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
         )
     deadline = time.monotonic() + START_SECONDS
@@ -95,7 +95,6 @@ def launch(chosen: argparse.Namespace) -> subprocess.Popen[bytes]:
         if trace.ready:
             break
         time.sleep(0.1)
-    return process
 
 
 def run(chosen: argparse.Namespace) -> int:

@@ -10,7 +10,7 @@ import secrets
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from prefect.blocks.core import Block
 from prefect.client.orchestration import SyncPrefectClient, get_client
@@ -48,7 +48,7 @@ def register_blocks(root: Path) -> None:
     save_default("ledger", ledger)
     token, _ = keep_secret(root / "receiver-token", secrets.token_urlsafe(24))
     save_default("intake", Intake(bearer_token=SecretStr(token)))
-    Ledger.load("ledger").upgrade()
+    cast("Ledger", Ledger.load("ledger")).upgrade()
 
 
 def create_pools(client: SyncPrefectClient) -> None:
@@ -66,7 +66,7 @@ def create_pools(client: SyncPrefectClient) -> None:
 def deploy(file: Path) -> None:
     """Create all deployments with their schedules and automations, as the command line would."""
     command = [sys.executable, "-m", "prefect", "--no-prompt", "deploy", "--prefect-file", str(file), "--all"]
-    subprocess.run(command, cwd=PROJECT, check=True)
+    subprocess.run(command, cwd=PROJECT, check=True)  # noqa: S603
 
 
 def schedule_dry_runs(client: SyncPrefectClient) -> None:

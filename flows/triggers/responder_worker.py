@@ -12,12 +12,12 @@ import os
 import pkgutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import anyio
 import anyio.abc
-from prefect.client.schemas.objects import FlowRun
+from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
@@ -68,6 +68,12 @@ class ResponderVariables(BaseVariables):
     )
 
 
+def environment(configuration: ResponderConfiguration, flow_run: FlowRun) -> dict[str, str]:
+    """Say what a run finds in its environment besides ours: the job's variables, and which run it is."""
+    variables = {key: value for key, value in configuration.env.items() if value is not None}
+    return variables | {"PREFECT__FLOW_RUN_ID": str(flow_run.id)}
+
+
 class ResponderResult(BaseWorkerResult):
     """How a run's process ended."""
 
@@ -99,17 +105,21 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
 
     def _serve(self, service: Callable[[], Awaitable[None]]) -> None:
         """Keep SERVICE running until the worker is torn down."""
-        assert self._runs_task_group is not None
 
         async def scoped() -> None:
             with anyio.CancelScope() as scope:
                 self._scheduled_task_scopes.add(scope)
                 await service()
 
-        self._runs_task_group.start_soon(scoped)
+        self._tasks.start_soon(scoped)
+
+    @property
+    def _tasks(self) -> anyio.abc.TaskGroup:
+        """What lives as long as the worker."""
+        return cast("anyio.abc.TaskGroup", self._runs_task_group)
 
     async def _setup_cancellation_observer(self) -> None:
-        """Cancellations come by the same stream as the runs."""
+        """Set nothing up: cancellations come by the same stream as the runs."""
 
     async def _follow_events(self) -> None:
         """React to every event of the pool; while the stream is down, polling goes on alone."""
@@ -126,10 +136,9 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
             await asyncio.sleep(RECONNECT_SECONDS)
 
     def _react(self, event: Event) -> None:
-        assert self._runs_task_group is not None
         run = UUID(event.resource.id.removeprefix("prefect.flow-run."))
         reaction = self.supervision.cancel if event.event.endswith(".Cancelling") else self._take_up
-        self._runs_task_group.start_soon(reaction, run)
+        self._tasks.start_soon(reaction, run)
 
     async def _take_up(self, run: UUID) -> None:
         """Submit a run that is due and meant for this worker, without waiting for a poll."""
@@ -184,8 +193,7 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
             if not claimed:
                 return
             configuration = await self._configure({**deployment.job_variables, **(flow_run.job_variables or {})})
-            configuration.prepare_for_flow_run(flow_run, deployment, None, self.work_pool, self.name, self.backend_id)
-            env = {key: str(value) for key, value in configuration.env.items() if value is not None}
+            env = environment(configuration, flow_run)
             child = await self.supervision.start(flow_run, deployment.entrypoint or "", env, name)
         self._submitting_flow_run_ids.discard(flow_run.id)
         self._serve(lambda: self._tell_pid(flow_run.id, child.pid))
@@ -194,7 +202,7 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
 
     async def _claim(self, flow_run: FlowRun) -> bool:
         """Win the run with the one transition that the server grants only once."""
-        claim = Pending(message=abandoned.claim(self.name))
+        claim: State[None] = Pending(message=abandoned.claim(self.name))
         try:
             state = await propose_state(self.client, claim, flow_run_id=flow_run.id)
         except Abort:
@@ -208,9 +216,8 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
 
     async def _configure(self, values: dict[str, Any]) -> ResponderConfiguration:
         template = self.work_pool.base_job_template
-        configuration = await self.job_configuration.from_template_and_values(template, values, client=self.client)
-        assert isinstance(configuration, ResponderConfiguration)
-        return configuration
+        configured = await self.job_configuration.from_template_and_values(template, values, client=self.client)
+        return cast("ResponderConfiguration", configured)
 
     async def _tell_pid(self, run: UUID, pid: int) -> None:
         """Note where the run lives; not at once, because its first transitions need the server more."""
@@ -218,14 +225,13 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
         with contextlib.suppress(Exception):
             await self.client.update_flow_run(run, infrastructure_pid=abandoned.address(pid))
 
-    async def teardown(self, *exc_info: Any) -> None:
+    async def teardown(self, *exc_info: object) -> None:
         """Leave when the last run has ended; who cannot wait kills the worker, and its runs go on without it."""
         self.is_setup = False
         with anyio.CancelScope(shield=True):
-            while self._has_successfully_synced and self.supervision.running():
-                await asyncio.sleep(0.1)
-        if self._has_successfully_synced:
-            self.forks.close()
+            if self._has_successfully_synced:
+                await self.supervision.idle()
+                self.forks.close()
         await super().teardown(*exc_info)
 
     async def run(

@@ -5,6 +5,7 @@ The parts are the ones of Prefect's own process worker, so a run here ends as it
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
+from prefect._internal.infrastructure_exit_codes import get_infrastructure_exit_info
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas.objects import FlowRun
 from prefect.flows import Flow, load_flow_from_flow_run
@@ -22,7 +24,6 @@ from prefect.runner._event_emitter import EventEmitter
 from prefect.runner._hook_runner import HookRunner
 from prefect.runner._process_manager import ProcessHandle, ProcessManager
 from prefect.runner._state_proposer import StateProposer
-from prefect._internal.infrastructure_exit_codes import get_infrastructure_exit_info
 
 from flows.triggers.forked_run import Order
 from flows.triggers.forks import Child, Forks
@@ -116,6 +117,11 @@ class RunSupervision:
     def running(self) -> set[UUID]:
         """Name the runs that have a process here."""
         return self._processes.flow_run_ids()
+
+    async def idle(self) -> None:
+        """Wait until no run is left."""
+        while children := [*self.forks.children.values()]:
+            await asyncio.gather(*(child.ended.wait() for child in children))
 
     async def cancel(self, run: UUID) -> None:
         """End a run as Prefect does: tell it, wait, kill it, run its hooks, set Cancelled."""

@@ -77,7 +77,7 @@ class Supervised:
     def start(self, env: Mapping[str, str], cwd: Path) -> None:
         """Start it, with its output at the end of its log."""
         with self.log.open("ab") as log:
-            self._popen = subprocess.Popen(
+            self._popen = subprocess.Popen(  # noqa: S603
                 self.command,
                 env=dict(env),
                 cwd=cwd,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def look(path: str) -> float:
 @flow(name="sample-quick", retries=0)
 def quick(path: str) -> None:
     """Look, and end."""
-    print("a word on standard output")
+    sys.stdout.write("a word on standard output\n")
     look(path)
 
 
