@@ -129,8 +129,11 @@ class PostgresNode(BaseModel):
         return (done.out.strip() or "confirmed") if done.rc == 0 else ""
 
     def look(self, deadline: float = 1.0) -> dict[str, str]:
-        """Give what can be seen of the server from its host, in one round trip: `directory` (present, missing, unknown),
-        `processes`, `standby.signal` when it is there, and the labels of pg_controldata."""
+        """Give what can be seen of the server from its host, in one round trip.
+
+        That is `directory` (present, missing, unknown), `processes`, `standby.signal` when it is there, and the labels
+        of pg_controldata.
+        """
         return _labelled(self._read(sh.LOOK, deadline).out)
 
     def control_data(self, deadline: float = 5.0) -> dict[str, str]:

@@ -17,6 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import Ambiguous, Misconfigured, SalvorError, Transient
+from blocks.postgres_knock import refusal_code
 from blocks.postgres_refusal import Kind, explain_connect, explain_query, mentions_login
 from blocks.postgres_wire import Connection, Params, Row, connect, execute, finish
 
@@ -129,11 +130,10 @@ def _with_options(conninfo: str, more: str) -> str:
 async def _explain_login(error: psycopg.Error, conninfo: str, until: float) -> tuple[Kind, str]:
     kind, problem = explain_connect(str(error))
     if kind == "denied" and not mentions_login(problem):
-        # The server's own language may hide "is starting up"; libpq's ping knows it by the code.
-        with suppress(TimeoutError):
+        # The server's own language may hide "is starting up"; its code does not.
+        with suppress(OSError):  # a TimeoutError is one
             async with asyncio.timeout(max(0.0, until - time.monotonic())):
-                ping = await asyncio.to_thread(psycopg.pq.PGconn.ping, conninfo.encode())
-            kind = "starting" if ping == psycopg.pq.Ping.REJECT else kind
+                kind = "starting" if await refusal_code(conninfo) == "57P03" else kind
     return kind, problem
 
 

@@ -1,4 +1,4 @@
-"""Small real servers for the tests of blocks: PostgreSQL and PgBouncer on free loopback ports, as an unprivileged user."""
+"""Small real servers for the tests of blocks, on free loopback ports, as an unprivileged user."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ class Server:
         found = []
         for entry in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
-                if os.readlink(entry / "cwd") == str(self.data) and not _zombie(entry):
+                if (entry / "cwd").readlink() == self.data and not _zombie(entry):
                     found.append(int(entry.name))
         return found
 
