@@ -130,11 +130,19 @@ def note(watch: Watch, sight: Sight, pace: Pace) -> Watch:
         return watch
     tracks = watch.tracks | {sight.node: remember(track, sight, pace)}
     watch = watch.model_copy(update={"tracks": tracks})
-    if sight.said and sight.writable and sight.said.timeline >= watch.timeline:
-        watch = watch.model_copy(update={"primary": sight.node, "timeline": sight.said.timeline})
     if sight.said:
         watch = watch.model_copy(update={"system_identifier": sight.said.system_identifier})
+    if sight.said and sight.writable and sight.said.timeline >= watch.timeline:
+        watch = moved(watch, sight.node, sight.said.timeline)
     return watch
+
+
+def moved(watch: Watch, primary: str, timeline: int) -> Watch:
+    """Take PRIMARY for the primary; when that is a failover, what the old one answered before it counts no more."""
+    tracks = watch.tracks
+    if timeline > watch.timeline:
+        tracks = {n: t if n == primary else t.model_copy(update={"writable": 0}) for n, t in tracks.items()}
+    return watch.model_copy(update={"primary": primary, "timeline": timeline, "tracks": tracks})
 
 
 def remember(track: Track, sight: Sight, pace: Pace) -> Track:
@@ -180,9 +188,9 @@ def present(watch: Watch, now: float, pace: Pace) -> dict[str, Sight]:
 
 
 def conflict(watch: Watch, seen: Mapping[str, Sight], pace: Pace) -> str:
-    """Say that two nodes take writes, or one that was left behind by a failover; each was seen k times in a row.
+    """Say that two nodes take writes, or one that a failover has left behind; each was seen k times in a row.
 
-    During a switchover one answer of the old and one of the new primary may lie side by side; k of each cannot.
+    During a switchover the old primary's last answer may lie beside the new one's first; k more of it cannot.
     """
     firm = {n: s.said.timeline for n, s in seen.items() if s.said and watch.tracks[n].writable >= pace.misses}
     behind = [n for n, timeline in firm.items() if timeline < watch.timeline]

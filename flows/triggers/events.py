@@ -36,7 +36,6 @@ EVENT_NAMES: dict[tuple[str, Status], str] = {
     ("generic", "firing"): "generic.alert.fired",
     ("generic", "resolved"): "generic.alert.resolved",
     ("operator", "firing"): "operator.recovery.requested",
-    ("operator", "resolved"): "operator.recovery.withdrawn",
     ("sentinel", "firing"): "sentinel.primary.lost",
     ("sentinel", "resolved"): "sentinel.primary.returned",
 }

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 from starlette.requests import Request
@@ -140,6 +140,8 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 def rejected(_request: Request, rejection: Exception) -> Response:
     """Answer a rejection with its sentence."""
     assert isinstance(rejection, Rejection)  # noqa: S101 - Starlette calls this for nothing else
-    headers: dict[str, Any] = {"Retry-After": str(rejection.retry_after)} if rejection.retry_after else {}
+    # The rest of the body is not wanted, and a caller who goes on sending must not keep us reading.
+    headers = {"Connection": "close"}
+    headers |= {"Retry-After": str(rejection.retry_after)} if rejection.retry_after else {}
     headers |= {"WWW-Authenticate": "Bearer"} if rejection.status == 401 else {}  # noqa: PLR2004 - unauthorised
     return JSONResponse({"error": rejection.sentence}, status_code=rejection.status, headers=headers)

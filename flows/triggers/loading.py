@@ -39,7 +39,7 @@ def block_names(kind: type[Block]) -> list[str]:
         return []
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
         raise Transient(
-            f"The blocks could not be listed ({first_line(error)}): does the Prefect server run?"
+            f"The blocks could not be listed ({first_line(error)}): does Prefect run?"
         ) from error
     return sorted(d.name for d in documents if d.name and not d.is_anonymous)
 

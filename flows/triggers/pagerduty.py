@@ -93,8 +93,8 @@ def translate(body: dict[str, Any], named: Mapping[str, str] | None = None) -> t
         Signal(
             source="pagerduty",
             fingerprint=incident.id,
-            # A reopened incident is a new episode: its creation would look like a duplicate.
-            starts_at=event.occurred_at if event.event_type == "incident.reopened" else incident.created_at,
+            # A reopened incident is a new episode, and its end a new end: by the creation both would be duplicates.
+            starts_at=incident.created_at if event.event_type == "incident.triggered" else event.occurred_at,
             status=status,
             name=printable(incident.title),
             severity=printable(incident.priority.summary if incident.priority else incident.urgency, 32),

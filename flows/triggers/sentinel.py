@@ -3,8 +3,9 @@
     python -m flows.triggers.sentinel --target orders --target billing
 
 Without a target it watches every PostgresCluster block there is, also those made later. It needs the block `ledger`
-and PREFECT_API_URL. Run at least two, on different hosts: they agree through the ledger, and one event is sent. A planned restart of a primary is a loss too, unless the
-target is held (recovery-hold): the sentinel tells what it sees, and the run's gate respects the hold.
+and PREFECT_API_URL. Run at least two, on different hosts: they agree through the ledger, and one event is sent. A
+planned restart of a primary is a loss too, unless the target is held (recovery-hold): the sentinel tells what it
+sees, and the run's gate respects the hold.
 """
 
 from __future__ import annotations
