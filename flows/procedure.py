@@ -38,21 +38,23 @@ def concludes(body: Callable[P, Report]) -> Callable[P, State[Report]]:
     def run(*args: P.args, **kwargs: P.kwargs) -> State[Report]:
         given = signature.bind(*args, **kwargs)
         given.apply_defaults()
-        return _concluded(body, signature, given.arguments)
+        return _concluded(body, *_read(signature, given.arguments))
 
     # Prefect reads the form from the signature, and cannot resolve the body's annotations from this module.
     run.__signature__ = signature  # type: ignore[attr-defined]
     return run
 
 
-def _concluded(body: Callable[..., Report], signature: inspect.Signature, arguments: dict[str, Any]) -> State[Report]:
+def _concluded(
+    body: Callable[..., Report], arguments: dict[str, Any], unreadable: Misconfigured | None
+) -> State[Report]:
     new = _announcement(arguments)
     try:
         recovery = guard.begin(new)
     except SalvorError as error:
         return _without_ledger(new, error)
     with _alive(recovery):
-        report, stop = _attempted(body, signature, arguments)
+        report, stop = (Report(), unreadable) if unreadable else _attempted(body, arguments)
         failed_undos = take_back(recovery, stop) if stop else []
         report = ending.judged(recovery, report, stop, failed_undos)
         markdown = ending.close(recovery, report)
@@ -60,30 +62,30 @@ def _concluded(body: Callable[..., Report], signature: inspect.Signature, argume
     return _state(report)
 
 
-def _attempted(
-    body: Callable[..., Report], signature: inspect.Signature, arguments: dict[str, Any]
-) -> tuple[Report, Exception | None]:
+def _attempted(body: Callable[..., Report], arguments: dict[str, Any]) -> tuple[Report, Exception | None]:
     try:
-        return body(**_validated(signature, arguments)), None
+        return body(**arguments), None
     except Exception as error:  # noqa: BLE001  # every error becomes an outcome; none may escape unjudged
         if not isinstance(error, SalvorError):
             log(f"{type(error).__name__}: {error}", warn=True)
         return Report(), error
 
 
-def _validated(signature: inspect.Signature, arguments: dict[str, Any]) -> dict[str, Any]:
+def _read(signature: inspect.Signature, form: dict[str, Any]) -> tuple[dict[str, Any], Misconfigured | None]:
     """Read what the form sent: the tick that validates it can be unticked in the UI."""
-    return {name: _read(name, signature.parameters[name].annotation, value) for name, value in arguments.items()}
-
-
-def _read(name: str, kind: object, value: object) -> object:
-    if not isinstance(kind, type) or not issubclass(kind, BaseModel | str) or isinstance(value, kind):
-        return value
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        said = "; ".join(f"{'.'.join(map(str, [name, *e['loc']]))}: {e['msg']}" for e in error.errors())
-        raise Misconfigured(f"The form was not filled in right ({said}). Correct it and run this again.") from error
+    arguments, wrong = dict(form), []
+    for name, value in form.items():
+        kind = signature.parameters[name].annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel | str) and not isinstance(value, kind):
+            try:
+                arguments[name] = TypeAdapter(kind).validate_python(value)
+            except ValidationError as error:
+                wrong += [f"{'.'.join(map(str, [name, *e['loc']]))}: {e['msg']}" for e in error.errors()]
+    if not wrong:
+        return arguments, None
+    return arguments, Misconfigured(
+        f"The form was not filled in right ({'; '.join(wrong)}). Correct it and run this again."
+    )
 
 
 @contextmanager

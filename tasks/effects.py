@@ -28,6 +28,7 @@ R = TypeVar("R")
 class Undo:
     """How one act is taken back."""
 
+    number: int  #: of the act, in the order in which they were begun
     name: str
     sentence: str
     call: Callable[[], str]
@@ -74,23 +75,26 @@ def _performed(kind: _Kind, name: str, given: inspect.BoundArguments, body: Call
         log(f"Dry run, not done: {said}")
         return ""
     steps.begin_step(recovery.ledger, recovery.run.id, recovery.token, step)
-    _remember(recovery, kind, name, given)
+    number = _remember(recovery, kind, name, given)
     log(said)
     recovery.progress.say(said, 20 + 10 * len(recovery.begun))
-    return _watched(recovery, step.id, body)
+    try:
+        return _watched(recovery, step.id, body)
+    except Ambiguous:
+        recovery.unclear.add(number)
+        raise
 
 
-def _remember(recovery: Recovery, kind: _Kind, name: str, given: inspect.BoundArguments) -> None:
+def _remember(recovery: Recovery, kind: _Kind, name: str, given: inspect.BoundArguments) -> int:
+    number = len(recovery.begun)
     recovery.begun.append(name)
     if kind.point_of_no_return:
         recovery.undos.clear()
-    if kind.undo is None or kind.point_of_no_return:
-        recovery.lasting.append(name)
-    else:
+    elif kind.undo is not None:
         undo = kind.undo
-        sentence = inspect.getdoc(undo) or f"Take back: {name}"
-        call = Undo(name, sentence.splitlines()[0], lambda: undo(*given.args, **given.kwargs))
-        recovery.undos.append(call)
+        sentence = (inspect.getdoc(undo) or f"Take back: {name}").splitlines()[0]
+        recovery.undos.append(Undo(number, name, sentence, lambda: undo(*given.args, **given.kwargs)))
+    return number
 
 
 def _watched(recovery: Recovery, step_id: str, body: Callable[[], str]) -> str:
@@ -118,17 +122,17 @@ def take_back(recovery: Recovery, error: Exception) -> list[str]:
     """Undo, newest first, what can be; the act that failed without our knowing how is left alone. Say what failed."""
     if isinstance(error, LeaseLost) or recovery.dry_run:
         return []
-    if isinstance(error, Ambiguous) and recovery.undos and recovery.undos[-1].name == recovery.begun[-1]:
-        left = recovery.undos.pop()
-        recovery.lasting.append(left.name)
     failures = []
     while recovery.undos:
         undo = recovery.undos.pop()
+        if undo.number in recovery.unclear:
+            continue
         try:
             _undone(recovery, undo)
         except Exception as failure:  # noqa: BLE001  # the other undos must still be tried, and all of it is reported
-            recovery.lasting.append(undo.name)
             failures.append(f"{undo.sentence} {failure}")
+        else:
+            recovery.taken_back.add(undo.number)
     return failures
 
 

@@ -21,7 +21,7 @@ def judged(recovery: Recovery, report: Report, error: Exception | None, failed_u
         gate_passed=recovery.gate_passed,
         dry_run=recovery.dry_run,
         begun=tuple(recovery.begun),
-        lasting=tuple(recovery.lasting),
+        lasting=recovery.lasting,
         failed_undos=tuple(failed_undos),
         plan_why=recovery.plan.why if recovery.plan else "",
         objection=recovery.objection,

@@ -36,8 +36,14 @@ class Recovery:
     objection: str = ""  #: in a dry run: what the gate would have said
     gate_passed: bool = False
     begun: list[str] = field(default_factory=list)  #: names of the acts that were begun
-    lasting: list[str] = field(default_factory=list)  #: those of them that cannot be taken back
+    unclear: set[int] = field(default_factory=set)  #: which of them failed without our knowing how far they came
+    taken_back: set[int] = field(default_factory=set)  #: which of them were undone
     undos: list[Undo] = field(default_factory=list)
+
+    @property
+    def lasting(self) -> tuple[str, ...]:
+        """Name the acts that were begun and not taken back."""
+        return tuple(name for number, name in enumerate(self.begun) if number not in self.taken_back)
 
     @property
     def dry_run(self) -> bool:
