@@ -43,7 +43,7 @@ class Plane:
         env: Mapping[str, str] | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """Choose its folder, its ports (0: any free one), its parts, and what is deployed instead of deployments.yaml."""
+        """Choose its folder, its ports (0: any free one), its parts, and the files to deploy (default: ours)."""
         self.root = Path(root).resolve()
         self.parts = tuple(parts)
         self.deployments = [str(path) for path in deployments]

@@ -1,0 +1,43 @@
+# Every target installs what it needs into .venv first; see .ci/install.
+PYTHON := .venv/bin/python
+PLANE := $(PYTHON) -m flows.triggers.plane
+PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
+SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client
+
+.PHONY: install up down status lab demo test check bench-failover
+
+install: ## what everything else needs
+	@.ci/install
+
+up: install ## the control plane for your clusters; PORT=4200 RECEIVER_PORT=8090 choose its ports
+	@$(PLANE) up $(PORTS)
+
+down: ## end it; a recovery that is running is waited for
+	@$(PLANE) down
+
+status:
+	@$(PLANE) status
+
+lab: ## the patient alone: three PostgreSQL servers, a pooler, a small shop
+	@.ci/install pgbouncer
+	@$(PYTHON) -m tests.lab up
+
+demo: ## a primary dies and is recovered; DEMO_EXIT=1 ends when it has shown that
+	@.ci/install pgbouncer
+	@$(PYTHON) -m tests.lab.demo
+
+# The unprivileged user that PostgreSQL runs as must be able to enter the tests' folders.
+test: ## everything
+	@.ci/install $(SERVERS)
+	@tmp=$$(mktemp -d /tmp/salvor-test.XXXXXX) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT && \
+	TMPDIR="$$tmp" $(PYTHON) -m pytest --durations=15 tests
+
+check: install ## style, types, layers, deployments
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+	@$(PYTHON) -m pytest -q tests/contract
+
+bench-failover: ## how fast, next to the physical floor and to Prefect's own path
+	@.ci/install pgbouncer
+	@$(PYTHON) -m tests.lab.bench
