@@ -11,12 +11,15 @@ import os
 import shutil
 import signal
 import sys
+import tempfile
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from blocks.errors import SalvorError
 from flows.triggers.plane import Plane
 from flows.triggers.plane_command import Trace
 from tests.lab.account import place
@@ -30,7 +33,7 @@ if TYPE_CHECKING:
     from tests.lab.chronicle import Chronicle
 
 TARGET = "orders"
-FOLDER = HOME / "demo"
+PREFIX = "demo-of-"
 LOGS = HOME / "demo-logs"
 #: Long enough to see a steady rate before, and that it is steady again after.
 STEADY_SECONDS = 2.0
@@ -41,29 +44,35 @@ def main() -> int:
     """Run the demo and say how it went."""
     screen = Screen()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if Trace.read(FOLDER).up:
-        screen.line("A demo is already running; end it first, with Ctrl-C in its terminal.")
-        return 1
     try:
         with ExitStack() as stack:
-            numbers = _perform(screen, stack)
+            lab, numbers = _perform(screen, stack)
             if screen.live and not os.environ.get("DEMO_EXIT"):
-                _stay(screen)
+                _stay(screen, lab)
             screen.line("\nTearing everything down ...")
     except KeyboardInterrupt:
         screen.clear()
         screen.line("\nStopped, and torn down.")
         return INTERRUPTED
+    except (SalvorError, RuntimeError, OSError, LookupError) as error:
+        screen.clear()
+        numbers = {"outcome": None, "error": str(error)}
+        screen.line(f"\nThe demo could not be performed: {error}")
+    return _conclude(screen, numbers)
+
+
+def _conclude(screen: Screen, numbers: dict[str, Any]) -> int:
+    """Print the last line, and say by the exit code whether all is well."""
     good = numbers["outcome"] == "Recovered" and not numbers["lost_rows"] and not numbers["duplicated_rows"]
-    if not good:
-        screen.line(f"What every process said is kept in {LOGS}.")
-    else:
+    if good:
         shutil.rmtree(LOGS, ignore_errors=True)
+    else:
+        screen.line(f"What every process said is kept in {LOGS}.")
     print(json.dumps(numbers), flush=True)
     return 0 if good else 1
 
 
-def _perform(screen: Screen, stack: ExitStack) -> dict[str, Any]:
+def _perform(screen: Screen, stack: ExitStack) -> tuple[Lab, dict[str, Any]]:
     """Set up, kill the primary, and tell what happens."""
     screen.line(screen.paint("Salvor demo: a real primary dies, and the pipeline brings the service back.", "1"))
     screen.title("Setting up a patient and a control plane; this takes about half a minute")
@@ -86,14 +95,15 @@ def _perform(screen: Screen, stack: ExitStack) -> dict[str, Any]:
     app.stop()
     numbers = story.figures(told, run, app.summary(), plane.ui_url)
     story.report(screen, run, numbers)
-    return numbers
+    return lab, numbers
 
 
 def _both(screen: Screen, stack: ExitStack) -> tuple[Lab, Plane]:
     """Bring patient and control plane up side by side; the stack ends both and removes their files."""
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    stack.callback(shutil.rmtree, FOLDER, ignore_errors=True)
-    plane = Plane(FOLDER, say=screen.status)
+    _remove_leftovers()
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=HOME))
+    stack.callback(shutil.rmtree, folder, ignore_errors=True)
+    plane = Plane(folder, say=screen.status)
     os.environ.update(plane.env)
     lab = Lab(place(HOME))
     stack.callback(lab.down)
@@ -120,7 +130,7 @@ def _patient(lab: Lab, screen: Screen) -> None:
 def _await_calm(screen: Screen, app: App, record: Chronicle) -> None:
     """Wait until the sentinel watches and orders flow."""
     screen.status("Waiting for the sentinel to watch ...")
-    wait_until(record.watched, 60, f"the sentinel to watch ({FOLDER / 'logs' / 'sentinel.log'})", 0.1)
+    wait_until(record.watched, 60, "the sentinel to watch", 0.1)
     screen.clear()
     app.await_writes(20)
     time.sleep(STEADY_SECONDS)
@@ -128,7 +138,7 @@ def _await_calm(screen: Screen, app: App, record: Chronicle) -> None:
     screen.note(f"The sentinel watches, and the shop writes: {rate} orders a second are acknowledged.")
 
 
-def _stay(screen: Screen) -> None:
+def _stay(screen: Screen, lab: Lab) -> None:
     screen.title("Everything stays up until Ctrl-C")
     screen.line(
         "  Open the run above, and look at its report under Artifacts.\n"
@@ -138,7 +148,21 @@ def _stay(screen: Screen) -> None:
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: done.set())
-    done.wait()
+    with App(lab) as app:
+        while not done.wait(1):
+            rate = app.acknowledged_after(app.now() - 1)
+            screen.status(f"{rate} orders a second; primary: {', '.join(lab.primaries()) or 'none'}")
+    screen.clear()
+
+
+def _remove_leftovers() -> None:
+    """End and remove what a demo that was SIGKILLed has left; its lab has removed itself."""
+    HOME.mkdir(exist_ok=True)
+    for folder in HOME.glob(f"{PREFIX}*"):
+        trace = Trace.read(folder)
+        if trace.facts and not trace.up:
+            trace.end_leftovers()
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _keep_logs(lab: Lab, plane: Plane) -> None:

@@ -40,9 +40,10 @@ class Screen:
         """Write a line with the seconds since the primary died."""
         self.line(_wrapped(f"{seconds:+7.2f} s   ", text))
 
-    def row(self, name: str, value: str, remark: str = "") -> None:
+    def row(self, name: str, value: str, remark: str = "", colour: str = "0") -> None:
         """Write one line of the account."""
-        self.line(_wrapped(f"  {name:14}  ", f"{value}{'   ' if remark else ''}{remark}"))
+        text = _wrapped(f"  {name:14}  ", f"{value}{'   ' if remark else ''}{remark}")
+        self.line(text.replace(value, self.paint(value, colour), 1))
 
     def status(self, text: str, percent: float | None = None) -> None:
         """Change the line at the bottom; nothing without a terminal."""

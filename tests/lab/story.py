@@ -19,6 +19,7 @@ PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
 #: The acts of a failover; only for the bar at the bottom of the terminal.
 ACTS = 5
+GOOD, BAD = "1;32", "1;31"
 
 
 @dataclass
@@ -78,7 +79,7 @@ class Story:
 def figures(story: Story, run: Run | None, account: Tally, ui_url: str) -> dict[str, Any]:
     """Give the numbers of the account, measured by the shop and by the control plane's own records."""
     numbers: dict[str, Any] = {
-        "outcome": run.outcome if run and run.outcome else "NeedsHuman",
+        "outcome": run.outcome if run else None,
         "rto_seconds": round(account.outage_seconds, 3),
         "rpo_seconds": round(account.lost_seconds, 3),
         "lost_rows": account.lost,
@@ -107,21 +108,22 @@ def _first_task(story: Story, run: Run) -> datetime | None:
 def report(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
     """Print the account."""
     screen.title("Report")
-    good = numbers["outcome"] == "Recovered"
-    screen.row(
-        "outcome", screen.paint(numbers["outcome"], "1;32" if good else "1;31"), run.why if run else "No run began."
-    )
-    screen.row("RTO", f"{numbers['rto_seconds']:.2f} s", "the longest time in which no order was acknowledged")
-    screen.row("RPO", f"{numbers['rpo_seconds']:.2f} s", "how much acknowledged work is gone")
-    rows = f"of {numbers['acknowledged_rows']} acknowledged orders"
-    screen.row("rows lost", str(numbers["lost_rows"]), rows)
-    screen.row(
-        "rows doubled", str(numbers["duplicated_rows"]), f"charges; {numbers['retried_errors']} errors were retried"
-    )
-    for name, key in (("detected", "detection_seconds"), ("first task", "event_to_first_task_seconds")):
-        after = "after the kill" if name == "detected" else "from the event to the first task done"
-        screen.row(name, "unknown" if numbers[key] is None else f"{numbers[key]:.2f} s", after)
+    colour = GOOD if numbers["outcome"] == "Recovered" else BAD
+    why = run.why or "The run has not ended." if run else "No run began."
+    screen.row("outcome", numbers["outcome"] or "none", why, colour)
+    screen.row("RTO", seconds(numbers["rto_seconds"]), "the longest time in which no order was acknowledged")
+    screen.row("RPO", seconds(numbers["rpo_seconds"]), "how much acknowledged work is gone")
+    screen.row("rows lost", str(numbers["lost_rows"]), f"of {numbers['acknowledged_rows']} acknowledged orders")
+    retried = f"charges made twice; {numbers['retried_errors']} errors were retried"
+    screen.row("rows doubled", str(numbers["duplicated_rows"]), retried)
+    screen.row("detected", seconds(numbers["detection_seconds"]), "after the kill")
+    screen.row("first task", seconds(numbers["event_to_first_task_seconds"]), "from the event to the first task done")
     for claim in (run.report or {}).get("evidence", []) if run else []:
-        mark = screen.paint("holds", "32") if claim["holds"] else screen.paint("DOES NOT HOLD", "31")
-        screen.row("evidence", mark, f"{claim['claim']}   ({claim['seen']})")
-    screen.row("run", numbers["run_url"])
+        mark, tint = ("holds", GOOD) if claim["holds"] else ("DOES NOT HOLD", BAD)
+        screen.row("evidence", mark, f"{claim['claim']}   ({claim['seen']})", tint)
+    screen.row("run", numbers["run_url"] or "none")
+
+
+def seconds(number: float | None) -> str:
+    """Put a duration in words."""
+    return "unknown" if number is None else f"{number:.2f} s"
