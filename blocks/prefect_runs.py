@@ -12,7 +12,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
-from prefect.states import Cancelled, Completed, Crashed, Failed
+from prefect.states import Cancelled, Completed, Crashed, Failed, Running
 from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import Misconfigured, Transient
@@ -95,6 +95,11 @@ class PrefectRuns:
         """Finish a cancellation that nobody is left to finish."""
         with _client() as client:
             client.set_flow_run_state(flow_run_id, Cancelled(message="Cancelled by a person."), force=True)
+
+    def go_on(self, flow_run_id: str) -> None:
+        """Take the run out of a pause that has run out; the server would answer every later state with `Failed`."""
+        with _client() as client:
+            client.set_flow_run_state(flow_run_id, Running(message="Nobody approved the plan in time."), force=True)
 
     def end(self, flow_run_id: str, outcome: str, why: str, *, succeeded: bool) -> None:
         """Say how the run ended."""

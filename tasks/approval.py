@@ -10,10 +10,11 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 from pydantic import Field, ValidationError
 
-from blocks.errors import StandDown
+from blocks.errors import SalvorError, StandDown
 from blocks.ledger import outbox
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Notification, Run
+from blocks.prefect_runs import PrefectRuns
 from tasks.model import Plan, Policy
 from tasks.report import log, plan_text, run_url
 
@@ -53,12 +54,20 @@ def _answer(run: Run, plan: Plan, give_up: float, description: str, asked: int) 
     try:
         return pause_flow_run(wait_for_input=form, timeout=left, poll_interval=1, key=f"approval-{asked}")
     except FlowPauseTimeout:
+        _go_on(run)
         raise StandDown(
             f"Nobody approved the plan for {plan.resource} in time, so nothing was done. Run {run.procedure} again"
             " when somebody can look at it."
         ) from None
     except (ValidationError, ValueError):  # resumed without the form, or with one that is not filled in
         return None
+
+
+def _go_on(run: Run) -> None:
+    try:
+        PrefectRuns().go_on(run.flow_run_id)
+    except SalvorError as error:
+        log(f"Prefect will show this end only after the next sweep: {error}", warn=True)
 
 
 def _objection(run: Run, answer: Approval | None) -> str:

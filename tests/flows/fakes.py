@@ -143,3 +143,7 @@ def fake_hasty(target: str, policy: FakePolicy = FakePolicy()) -> Report:  # noq
     """Act before the gate."""
     route(plan())
     return Report()
+
+
+class Died(BaseException):
+    """The process died here."""

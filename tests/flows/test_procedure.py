@@ -17,6 +17,7 @@ from blocks.ledger.schema import runs as run_table
 from tasks.guard import current
 from tasks.model import Decision
 from tests.flows.fakes import (
+    Died,
     FakePolicy,
     failing,
     fake_careless,
@@ -330,17 +331,13 @@ def test_the_form_is_that_of_the_body():
 
 def test_a_run_that_is_told_to_stop_is_given_up_at_once(saved, patient):
     """SIGTERM of a worker: no outcome is invented, and the sweep need not wait for the lease to run out."""
-    patient.wrong["between"] = failing(Stopped())
-    with pytest.raises(Stopped):
+    patient.wrong["between"] = failing(Died())
+    with pytest.raises(Died):
         fake_failover("orders")
 
     row = runs.history(saved)[0]
     assert (row.outcome, row.ended_at, patient.done) == (None, None, ["pause", "fence"])
     assert [run.id for run in orphans.expired(saved)] == [row.id]
-
-
-class Stopped(BaseException):
-    """What Prefect's engine raises in the body when the worker is told to stop."""
 
 
 def test_the_lease_is_renewed_while_the_run_lives_and_not_afterwards(prefect_server, book, patient):
