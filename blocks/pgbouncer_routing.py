@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from blocks.errors import Misconfigured
 
 _LINE = re.compile(r"""^(?P<name>\s*(?:"(?:[^"]|"")+"|[^\s=;#\[%]+)\s*=)(?P<options>.*?)(?P<end>\s*)$""")
-_VALUE = r"""\s*=\s*(?:'(?:[^']|'')*'|[^\s']+)"""
+# Read one after the other, so that nothing inside a quoted value is taken for an option.
+_OPTION = re.compile(r"""(?P<key>\w+)\s*=\s*(?:'(?:[^']|'')*'|[^\s']+)""")
 
 
 def rerouted(text: str, databases: Iterable[str], host: str, port: int) -> str:
@@ -35,10 +36,12 @@ def _plain(name: str) -> str:
 
 
 def _pointed(options: str, host: str, port: int) -> str:
-    for key, value in (("port", str(port)), ("host", host)):
-        place = re.compile(rf"(?<![^\s]){key}{_VALUE}")
-        if place.search(options):
-            options = place.sub(lambda _, k=key, v=value: f"{k}={v}", options)  # type: ignore[misc]
-        else:
-            options = f" {key}={value}{options}"
-    return options
+    missing = {"host": host, "port": str(port)}
+    wanted = dict(missing)
+
+    def put(option: re.Match[str]) -> str:
+        missing.pop(option["key"], None)
+        return f"{option['key']}={wanted[option['key']]}" if option["key"] in wanted else option[0]
+
+    changed = _OPTION.sub(put, options)
+    return "".join(f" {key}={value}" for key, value in missing.items()) + changed

@@ -89,10 +89,12 @@ def test_a_killed_primary_is_rewound_and_keeps_its_own_configuration(own_db):
     own_db.sql("CREATE TABLE t (a int)")
     with standby(own_db) as new:
         part(own_db, new)
+        own = (own_db.data / "postgresql.conf").read_text() + "# of n1 alone\n"
+        (own_db.data / "postgresql.conf").write_text(own)
         done = own_db.node.rewind(new.cluster.copy_conninfo("n2"), 60)
         assert done.rc == 0, done.err
         assert own_db.node.has_standby_signal()
-        assert f"port = {own_db.node.port}" in (own_db.data / "postgresql.conf").read_text()
+        assert (own_db.data / "postgresql.conf").read_text() == own
         follow(own_db, new)
         own_db.node.start(as_standby=True)
         eventually(new, "SELECT state FROM pg_stat_replication WHERE application_name = 'n1'", "streaming")
@@ -114,10 +116,8 @@ def test_crash_recovery_keeps_the_wal_that_the_rewind_needs(own_db):
             own_db.sql("INSERT INTO t SELECT generate_series(1, 1000)")
             own_db.sql("SELECT pg_switch_wal()")
         own_db.node.stop("kill", as_standby=True)
-        before = {p.name for p in (own_db.data / "pg_wal").glob("00000001*")}
         done = own_db.node.rewind(new.cluster.copy_conninfo("n2"), 60)
         assert done.rc == 0, done.err
-    assert before
 
 
 def test_a_rewind_that_is_impossible_leaves_a_directory_that_starts_as_no_primary(own_db):
