@@ -28,7 +28,9 @@ def insert_into(connection: Connection, table: Table) -> postgresql.Insert | sql
 
 def insert_once(connection: Connection, table: Table, **values: object) -> bool:
     """Insert the row unless it is there; say whether it was new."""
-    result = connection.execute(insert_into(connection, table).values(**values).on_conflict_do_nothing())
+    statement = insert_into(connection, table).values(**values).on_conflict_do_nothing()
+    # Without it SQLAlchemy does not ask psycopg for the number, and every row would look as if it had been there.
+    result = connection.execute(statement, execution_options={"preserve_rowcount": True})
     return result.rowcount == 1
 
 
