@@ -1,7 +1,9 @@
-"""Loads the blocks that a process needs at its start, or says what is missing."""
+"""What a process does at its start: it loads its blocks, or says what is missing, and speaks up in its log."""
 
 from __future__ import annotations
 
+import logging
+import sys
 from typing import TypeVar, cast
 
 import httpx
@@ -30,6 +32,16 @@ def load_block(kind: type[B], name: str) -> B:
         ) from error
 
 
+def speak(level: str) -> None:
+    """Log what Salvor does from LEVEL on, whatever Prefect has set up for the rest."""
+    voice = logging.getLogger("salvor")
+    voice.setLevel(level.upper())
+    voice.propagate = False
+    said = logging.StreamHandler(sys.stderr)
+    said.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+    voice.handlers = [said]
+
+
 def block_names(kind: type[Block]) -> list[str]:
     """List the blocks of a kind that have a name."""
     try:
@@ -38,9 +50,7 @@ def block_names(kind: type[Block]) -> list[str]:
     except ObjectNotFound:
         return []
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
-        raise Transient(
-            f"The blocks could not be listed ({first_line(error)}): does Prefect run?"
-        ) from error
+        raise Transient(f"The blocks could not be listed ({first_line(error)}): does Prefect run?") from error
     return sorted(d.name for d in documents if d.name and not d.is_anonymous)
 
 

@@ -31,7 +31,7 @@ from flows.triggers.desk import Desk
 from flows.triggers.dispatch import Dispatcher
 from flows.triggers.hooks import Door, Hooks, rejected
 from flows.triggers.limits import Buckets, Rejection
-from flows.triggers.loading import load_block
+from flows.triggers.loading import load_block, speak
 from flows.triggers.metrics import Metrics
 
 LOG = logging.getLogger("salvor.receiver")
@@ -118,7 +118,7 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     """Serve until told to stop; 2 when a setting is missing."""
     args = arguments()
-    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    speak(args.log_level)
     try:
         ledger, intake = load_block(Ledger, "ledger"), load_block(Intake, "intake")
         ledger.upgrade()

@@ -29,7 +29,7 @@ from blocks.prefect_api import PrefectApi
 from flows.triggers.catalogue import procedures
 from flows.triggers.detect import Pace
 from flows.triggers.dispatch import Dispatcher
-from flows.triggers.loading import block_names, load_block
+from flows.triggers.loading import block_names, load_block, speak
 from flows.triggers.sweep import Sweeper
 from flows.triggers.watcher import Watcher
 
@@ -135,7 +135,7 @@ def sweep_for_ever(ledger: Ledger) -> None:
 def main() -> int:
     """Watch until told to stop; 2 when a setting is missing."""
     args = arguments()
-    logging.basicConfig(level=args.log_level.upper(), format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    speak(args.log_level)
     try:
         ledger = load_block(Ledger, "ledger")
         ledger.upgrade()

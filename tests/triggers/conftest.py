@@ -33,6 +33,13 @@ SECRETS = {
 }
 
 
+class Quiet(ThreadingHTTPServer):
+    """A server that says nothing of a caller who hangs up."""
+
+    def handle_error(self, *_: object) -> None:
+        return
+
+
 class Recorder:
     """A small HTTP server that takes what Prefect's would; `answer` makes it fail."""
 
@@ -62,7 +69,7 @@ class Recorder:
             def log_message(self, *_: object) -> None:
                 return
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Asked)
+        self.server = Quiet(("127.0.0.1", 0), Asked)
         self.server.daemon_threads = True
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
         self.url = f"http://127.0.0.1:{self.server.server_port}/api"
