@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections.abc import Callable
 from threading import Thread
 
 from blocks.errors import SalvorError
@@ -40,9 +41,12 @@ class Swept(Frozen):
 class Sweeper:
     """Sweeps turn by turn; notifications, which may be slow, go out beside it."""
 
-    def __init__(self, ledger: Ledger, prefect: Runs | None = None) -> None:
-        """Sweep LEDGER, and tell PREFECT."""
+    def __init__(
+        self, ledger: Ledger, prefect: Runs | None = None, tell: Callable[[Ledger], object] = deliver_notices
+    ) -> None:
+        """Sweep LEDGER, and tell PREFECT and, with TELL, people."""
         self.ledger = ledger
+        self.tell = tell
         self.prefect = prefect or PrefectRuns()
         self._postman: Thread | None = None
         self._pruned = time.monotonic()
@@ -86,7 +90,7 @@ class Sweeper:
 
     def _notify(self) -> None:
         if self._postman is None or not self._postman.is_alive():
-            self._postman = Thread(target=deliver_notices, args=(self.ledger,), name="notices", daemon=True)
+            self._postman = Thread(target=self.tell, args=(self.ledger,), name="notices", daemon=True)
             self._postman.start()
 
     def _prune(self) -> None:
