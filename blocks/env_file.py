@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from urllib.parse import SplitResult, urlsplit
 
 from prefect.blocks.core import Block
-from pydantic import Field, field_validator
+from pydantic import ConfigDict, Field, field_validator
 
 from blocks.addresses import AbsolutePath
 from blocks.errors import Ambiguous, Misconfigured
@@ -26,6 +26,9 @@ cat "$kept"
 
 class EnvFile(Block):
     """A .env file whose variable leads an application to the database, and the command that makes it read the file."""
+
+    # Prefect would swallow a field that is misspelt.
+    model_config = ConfigDict(extra="forbid")
 
     _block_type_name = "Salvor environment file"
     _block_type_slug = "salvor-env-file"

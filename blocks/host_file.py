@@ -15,24 +15,28 @@ _CHANGED: Final = 75
 
 # readlink: the file a link points to is replaced, not the link.
 _FIND: Final = """
-real=$(readlink -f "$F" 2>/dev/null) && [ -f "$real" ] || { echo "there is no file $F" >&2; exit 66; }
+real=$F
+[ ! -L "$F" ] || real=$(readlink -f "$F")
+[ -f "$real" ] || { echo "there is no file $F" >&2; exit 66; }
 """
 _READ: Final = _FIND + 'cat "$real"\n'
 _REPLACE: Final = (
     _FIND
     + """
-dir=$(dirname "$real")
-new=$(mktemp "$dir/.salvor.XXXXXX") || refuse "$dir cannot be written by $(id -un)"
+new=${real%/*}/.salvor.$$
+[ ! -e "$new" ] && [ ! -L "$new" ] || refuse "$new is in the way"
 trap 'rm -f "$new"' EXIT
-cp -a "$real" "$new" || refuse "$real cannot be read by $(id -un)"
-[ "$(stat -c %u:%g:%a "$real")" = "$(stat -c %u:%g:%a "$new")" ] ||
-  refuse "$(id -un) cannot keep the owner of $real: let the control run as $(stat -c %U "$real")"
+cp -a "$real" "$new" || refuse "$(id -un) cannot read $real, or cannot write beside it"
 [ -z "$SUM" ] || case $(sha256sum <"$new") in "$SUM "*) ;; *) exit 75;; esac
 dd of="$new" conv=fsync 2>/dev/null || refuse "$new could not be written: is the disk full?"
-[ "$(wc -c <"$new")" -eq "$BYTES" ] || refuse "the new text did not arrive whole"
-touch "$new"
+found=$(stat -c "%u:%g:%a %s" "$real" "$new")
+owner=${found%% *}
+case $found in *"
+$owner $BYTES") ;; *"
+$owner "*) refuse "the new text did not arrive whole";; *)
+  refuse "$(id -un) cannot keep the owner of $real: let the control run as $(stat -c %U "$real")";; esac
 [ -z "$KEEP" ] || cp -a "$real" "$KEEP" || refuse "$KEEP could not be written"
-mv -f "$new" "$real" && echo replaced
+mv -f "$new" "$real" && trap - EXIT && echo replaced
 """
 )
 

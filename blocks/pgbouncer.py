@@ -11,9 +11,8 @@ from blocks.addresses import AbsolutePath, Host, Port
 from blocks.errors import SalvorError
 from blocks.host_file import FileChanged, HostFile
 from blocks.node_control import LocalControl, NodeControl
-from blocks.pgbouncer_console import Console
+from blocks.pgbouncer_console import Console, Line
 from blocks.pgbouncer_routing import rerouted
-from blocks.postgres_wire import Row
 
 _NOT_PAUSED = "is not paused"
 
@@ -33,6 +32,9 @@ class PooledDatabase(BaseModel):
 class PgBouncer(Block):
     """A PgBouncer in front of a cluster, led by its admin console and its routing file."""
 
+    # Prefect would swallow a field that is misspelt.
+    model_config = ConfigDict(extra="forbid")
+
     _block_type_name = "Salvor PgBouncer"
     _block_type_slug = "salvor-pgbouncer"
     _description = "A PgBouncer in front of a PostgreSQL cluster: paused, led to another server, and resumed."
@@ -51,6 +53,7 @@ class PgBouncer(Block):
     control: NodeControl = Field(default_factory=LocalControl)
 
     _routing: str | None = PrivateAttr(default=None)
+    _held: Console | None = PrivateAttr(default=None)
 
     def show_databases(self, deadline: float = 2.0) -> list[PooledDatabase]:
         """Give where every database of this PgBouncer leads, and whether it is paused or disabled."""
@@ -58,13 +61,18 @@ class PgBouncer(Block):
 
     def pause(self, deadline: float = 5.0) -> None:
         """Hold new queries and wait until the running transactions have ended; after a time-out call `resume`."""
-        # Read now what `route` will need, while clients do not wait for it.
+        # What `route` and `resume` will need is fetched while clients do not yet wait for it.
         self._routing = self._file().read(deadline)
+        self._held = self._console()
+        self._held.keep(deadline)
         self._each("PAUSE", deadline)
 
     def resume(self, deadline: float = 5.0) -> None:
         """Let the held clients go on; nothing happens when none are held."""
         self._each("RESUME", deadline, unless=_NOT_PAUSED)
+        if self._held:
+            self._held.close()
+            self._held = None
 
     def reconnect(self, deadline: float = 5.0) -> None:
         """Have every server connection replaced as soon as its transaction ends."""
@@ -122,21 +130,22 @@ class PgBouncer(Block):
         return HostFile(self.control, self.routing_file)
 
     def _console(self) -> Console:
-        return Console(self.host, self.port, self.user, self.password.get_secret_value())
+        fresh = Console(self.host, self.port, self.user, self.password.get_secret_value())
+        return self._held if self._held == fresh else fresh
 
 
 def _name(database: str) -> str:
     return '"' + database.replace('"', '""') + '"'
 
 
-def _databases(rows: list[Row]) -> list[PooledDatabase]:
+def _databases(lines: list[Line]) -> list[PooledDatabase]:
     return [
         PooledDatabase(
-            name=row["name"],
-            host=row["host"] or "",
-            port=int(row["port"]),
-            paused=bool(int(row["paused"])),
-            disabled=bool(int(row["disabled"])),
+            name=line["name"],
+            host=line["host"],
+            port=int(line["port"]),
+            paused=line["paused"] == "1",
+            disabled=line["disabled"] == "1",
         )
-        for row in rows
+        for line in lines
     ]

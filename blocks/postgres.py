@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from prefect.blocks.core import Block
 from psycopg.conninfo import make_conninfo
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from blocks.addresses import AbsolutePath
 from blocks.errors import Misconfigured
@@ -19,6 +19,9 @@ SslMode = Literal["disable", "prefer", "require", "verify-ca", "verify-full"]
 
 class PostgresCluster(Block):
     """A PostgreSQL primary with its standbys, recovered as one."""
+
+    # Prefect would swallow a field that is misspelt.
+    model_config = ConfigDict(extra="forbid")
 
     _block_type_name = "Salvor PostgreSQL cluster"
     _block_type_slug = "salvor-postgres-cluster"

@@ -88,6 +88,6 @@ def test_an_owner_that_cannot_be_kept_is_a_refusal(file):
 def test_a_directory_that_cannot_be_written_is_said(file):
     """The sentence names who tried."""
     file.parent.chmod(0o555)
-    with pytest.raises(SalvorError, match=f"cannot be written by {account().pw_name}"):
+    with pytest.raises(SalvorError, match=f"{account().pw_name} cannot read .* or cannot write beside it"):
         HostFile(CONTROL, str(file)).replace("two\n", 5, before="one\n")
     file.parent.chmod(0o755)

@@ -144,6 +144,21 @@ def test_kill_frees_a_client_of_a_server_that_hangs(bouncer):
         assert again.execute("SELECT 1").fetchone() == (1,)
 
 
+def test_a_pgbouncer_that_was_restarted_during_the_pause_is_found_again(bouncer):
+    """The session that was kept since the pause is gone, and nobody waits any more: resume is content."""
+    bouncer.block.pause()
+    bouncer.process.kill()
+    bouncer.process.wait()
+    bouncer.process = bouncer.start()
+    try:
+        bouncer.block.route("127.0.0.1", 1)
+        bouncer.block.resume()
+        assert bouncer.shows() == ("127.0.0.1:1", False, False)
+    finally:
+        bouncer.process.kill()
+        bouncer.process.wait()
+
+
 def test_reconnect_and_reload_are_taken(bouncer):
     """Both are commands of the console that say nothing."""
     bouncer.block.reconnect()
