@@ -111,7 +111,8 @@ class App:
 
     def summary(self, name: str = "") -> Tally:
         """Compare what was acknowledged with what the survivor (or the node NAME) holds."""
-        until = time.time()
+        # The journal first: what is acknowledged while the rows are read is not missing from them.
+        journal, until = self.journal(), time.time()
         node = self.lab.nodes[name or self.lab.survivor()]
         with psycopg.connect(node.conninfo("orders")) as session:
             own = [f"{self.client}-%"]
@@ -120,5 +121,4 @@ class App:
                 "SELECT client, seq, count(*) FROM charges WHERE client LIKE %s GROUP BY 1, 2", own
             )
             counted = Counter({(client, seq): number for client, seq, number in charges})
-        journal = self.journal()
         return tally(journal, {(row[0], row[1]) for row in orders}, counted, journal.stopped or until)

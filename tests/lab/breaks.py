@@ -39,7 +39,7 @@ class Breaks:
         node = self.nodes[name]
         node.keep_segment()
         processes.send([pid for pid in [node.postmaster()] if pid], signal.SIGKILL)
-        node.await_front(listening=False)
+        node.await_front()
 
     def kill_node(self, name: str, *, host: bool = True) -> None:
         """SIGKILL everything that runs on a node. HOST=False is a power loss: no shell answers, and no RST is sent."""
@@ -51,15 +51,14 @@ class Breaks:
                 self.world.ask("cut", node=name, from_="all", mode="silent")
         processes.send([pid for pid in [node.postmaster()] if pid], signal.SIGKILL)
         processes.end_all(node.folder)
-        if host:
-            node.await_front(listening=False)
+        node.await_front()
 
     def revive_host(self, name: str) -> None:
         """Give a node that lost its power its host back; the server is not started."""
         self._host(name, off=False)
         if self.proxies:
             self.world.ask("mend", node=name, from_="all")
-            self.nodes[name].await_front(listening=False)
+            self.nodes[name].await_front()
 
     # --- a frozen machine
 
@@ -78,11 +77,13 @@ class Breaks:
     def cut(self, name: str, from_: str = "salvor", mode: Mode = "silent") -> None:
         """Cut a node off from "salvor" (its remote shell too), "standbys", "clients", one standby by name, or "all".
 
-        "silent" is a black hole: connections stay open, and nothing passes. "refuse" resets them at once.
+        "silent" is a black hole: connections stay open, and nothing passes. "refuse" resets them at once; from
+        "all" it looks like a server that is not there.
         """
         if not self.proxies:
             raise RuntimeError("This lab has no fronts (proxies=False), so nothing can be cut.")
         self.world.ask("cut", node=name, from_=from_, mode=mode)
+        self.nodes[name].await_front()
         if from_ in ("salvor", "all"):
             self._reason(name, "cut", present=mode == "silent")
             self._host(name, off=mode == "refuse")
@@ -90,6 +91,7 @@ class Breaks:
     def mend(self, name: str, from_: str | None = None) -> None:
         """End one cut of a node, or all; what was silent goes on."""
         self.world.ask("mend", node=name, from_=from_)
+        self.nodes[name].await_front()
         if from_ in ("salvor", "all", None):
             self._reason(name, "cut", present=False)
             self._host(name, off=False)

@@ -139,10 +139,10 @@ class LabNode:
             raise RuntimeError(f"{self.name} did not start: {self.log.read_text()[-2000:]}") from wrong
         self.await_front()
 
-    def await_front(self, *, listening: bool = True) -> None:
+    def await_front(self) -> None:
         """Wait until the front does what the server does, which takes it some milliseconds."""
         if self.port != self.server_port:
-            processes.wait_until(lambda: self.world.ask("fronts")[self.name] == listening, 10, f"{self.name}'s front")
+            processes.wait_until(lambda: self.world.ask("fronts")[self.name], 10, f"the front of {self.name}")
 
     def stop(self, mode: str = "fast") -> None:
         """Stop the server in an orderly way."""

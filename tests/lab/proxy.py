@@ -123,20 +123,26 @@ class Front:
         self.socket.setblocking(False)
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def wanted(self) -> bool:
+        """Whether it should listen: when the node does. Who is cut off by silence is still swallowed."""
+        if self.cuts.get("all") == "refuse":
+            return False
+        return listens(self.upstream) or "silent" in self.cuts.values()
+
     def follow(self) -> None:
-        """Listen when the node listens. A node that is cut off by silence goes on swallowing."""
-        wanted = listens(self.upstream) or "silent" in self.cuts.values()
-        if wanted == self.open:
+        """Begin or stop listening, as it should."""
+        if self.open == self.wanted:
             return
         loop = asyncio.get_running_loop()
-        if wanted:
+        if not self.open:
             self.socket.listen(512)
             loop.add_reader(self.socket, self._accept)
         else:
             loop.remove_reader(self.socket)
             # Stops listening but keeps the port: nobody can take it while the node is down.
             self.socket.shutdown(socket.SHUT_RD)
-        self.open = wanted
+        self.open = not self.open
 
     def _accept(self) -> None:
         try:

@@ -7,8 +7,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections import Counter
 from pathlib import Path
 
 import psycopg
@@ -20,20 +18,26 @@ from tests.lab.app import App
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD, LabNode
 from tests.lab.ports import listens
-from tests.lab.tally import Journal, tally
 
-PATIENCE = 0.3
+#: How long something may take on a busy machine; how long nothing must come from what hangs.
+PATIENCE, SILENCE = 30, 0.5
 
 
-def shell(node: LabNode, script: str) -> int | None:
-    """Run a script on a node's host as Salvor would; None when it hangs."""
-    try:
-        done = subprocess.run(
-            [node.host_shell, script], stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return None
-    return done.returncode
+def shell(node: LabNode, script: str) -> int:
+    """Run a script on a node's host as Salvor would, and return its exit code."""
+    argv = [node.host_shell, script]
+    return subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE, check=False).returncode
+
+
+def hangs(node: LabNode) -> bool:
+    """Tell whether the host says nothing."""
+    with subprocess.Popen([node.host_shell, "true"], stdin=subprocess.DEVNULL) as asking:
+        try:
+            asking.wait(SILENCE)
+        except subprocess.TimeoutExpired:
+            asking.kill()
+            return True
+    return False
 
 
 def says(node: LabNode, user: str = "salvor") -> str:
@@ -118,7 +122,7 @@ def test_deaths_are_told_apart() -> None:
         n1, n2 = lab.nodes["n1"], lab.nodes["n2"]
         assert (says(n1), shell(n1, "exit 7")) == ("connected", 7)
         lab.kill_postmaster("n1")
-        processes.wait_until(lambda: not n1.processes(), 5, "the orphans to notice")
+        processes.wait_until(lambda: not n1.processes(), PATIENCE, "the orphans to notice")
         assert (says(n1), shell(n1, "true")) == ("refused", 0)
         lab.kill_node("n2", host=False)
         assert (says(n2), shell(n2, "true"), n2.processes()) == ("silent", 255, [])
@@ -128,6 +132,24 @@ def test_deaths_are_told_apart() -> None:
         assert says(n2) == "connected"
 
 
+def test_a_board_cuts_the_power_and_proves_it() -> None:
+    """The management board switches a host off and says whether it is; an order for one leaves the others alone."""
+    with Lab(nodes=2, fast=True) as lab:
+        board = lab.board.parent
+        assert board_says(board, "state n1") == (1, "n1 is on\n")
+        assert board_says(board, "off n1") == (0, "n1 goes off\n")
+        processes.wait_until(lambda: board_says(board, "state n1") == (0, "n1 is off\n"), PATIENCE, "n1 to be off")
+        assert (lab.nodes["n1"].processes(), says(lab.nodes["n1"])) == ([], "silent")
+        assert (says(lab.nodes["n2"]), board_says(board, "state n2")[0]) == ("connected", 1)
+
+
+def board_says(board: Path, order: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [board / "host", order], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=PATIENCE, check=False
+    )
+    return done.returncode, done.stdout
+
+
 def test_a_frozen_machine_hangs_and_goes_on() -> None:
     """A frozen node neither answers nor refuses, its shell hangs, and thawed it writes on with the same processes."""
     with Lab() as lab, App(lab) as app:
@@ -135,8 +157,8 @@ def test_a_frozen_machine_hangs_and_goes_on() -> None:
         before = lab.nodes["n1"].postmaster()
         lab.freeze("n1")
         frozen_at = app.now()
-        assert (says(lab.nodes["n1"]), shell(lab.nodes["n1"], "true")) == ("silent", None)
-        assert app.acknowledged_after(frozen_at + 0.1) == 0
+        assert (says(lab.nodes["n1"]), hangs(lab.nodes["n1"])) == ("silent", True)
+        assert app.acknowledged_after(frozen_at + 1) == 0
         lab.thaw("n1")
         app.await_writes(5)
         assert (lab.nodes["n1"].postmaster(), shell(lab.nodes["n1"], "true")) == (before, 0)
@@ -148,15 +170,18 @@ def test_salvor_alone_is_cut_off() -> None:
         app.await_writes(5)
         n1 = lab.nodes["n1"]
         lab.cut("n1", from_="salvor")
-        assert (says(n1), shell(n1, "true"), says(n1, "shop")) == ("silent", None, "connected")
+        assert (says(n1), hangs(n1), says(n1, "shop")) == ("silent", True, "connected")
         app.await_writes(20)
-        assert lab.streaming("n1") == ["n2", "n3"]
+        assert (app.summary().errors, lab.streaming("n1")) == (0, ["n2", "n3"])
         lab.mend("n1")
         assert (says(n1), shell(n1, "true")) == ("connected", 0)
         lab.cut("n1", mode="refuse")
         assert (says(n1), shell(n1, "true")) == ("reset", 255)
+        lab.cut("n1", from_="all", mode="refuse")
+        assert says(n1, "shop") == "refused"
         lab.mend("n1")
-        assert app.summary().errors == 0
+        assert (says(n1), shell(n1, "true")) == ("connected", 0)
+        assert app.summary().lost == 0
 
 
 def test_cut_off_standbys_stop_commits() -> None:
@@ -168,11 +193,14 @@ def test_cut_off_standbys_stop_commits() -> None:
         lab.cut("n1", from_="standbys")
         cut_at = app.now()
         processes.wait_until(lambda: not lab.streaming("n1"), 10, "the primary to give its standbys up")
-        assert app.acknowledged_after(cut_at + 0.1) == 0
+        assert app.acknowledged_after(cut_at + 1) == 0
         assert says(lab.nodes["n1"]) == "connected"
         lab.mend("n1")
         app.await_writes(5)
         assert app.summary().lost == 0
+        lab.cut("n1", from_="standbys")
+        lab.kill_node("n1")
+        assert lab.nodes["n1"].processes() == []
 
 
 def test_a_host_passes_on_everything() -> None:
@@ -191,19 +219,19 @@ def test_standbys_lag_and_diverge() -> None:
     """A lagging standby receives nothing or applies nothing; a diverged one holds rows that the primary has not."""
     with Lab(sync=False, fast=True) as lab:
         lab.lag("n2", "stop")
-        processes.wait_until(lambda: lab.streaming("n1") == ["n3"], 5, "n2 to stop receiving")
+        processes.wait_until(lambda: lab.streaming("n1") == ["n3"], PATIENCE, "n2 to stop receiving")
         lab.lag("n3", "pause")
         lab.psql("n1", "CREATE TABLE late ()", "orders")
         assert lab.psql("n3", "SELECT to_regclass('late')", "orders") == [(None,)]
         lab.unlag("n2")
         lab.unlag("n3")
-        processes.wait_until(lambda: lab.streaming("n1") == ["n2", "n3"], 5, "both to stream")
+        processes.wait_until(lambda: lab.streaming("n1") == ["n2", "n3"], PATIENCE, "both to stream")
         lab.diverge("n2", rows=7)
         assert lab.psql("n2", "SELECT count(*) FROM orders", "orders") == [(7,)]
         lab.diverge("n3", new_timeline=True)
         assert lab.standbys() == ["n2", "n3"]
         lab.psql("n1", "CREATE TABLE filler AS SELECT generate_series(1, 100000)", "orders")
-        processes.wait_until(lambda: lab.streaming("n1") == [], 5, "the diverged to fall off")
+        processes.wait_until(lambda: lab.streaming("n1") == [], PATIENCE, "the diverged to fall off")
 
 
 def test_a_doomed_candidate_dies_promoting() -> None:
@@ -213,7 +241,7 @@ def test_a_doomed_candidate_dies_promoting() -> None:
         lab.kill_node("n1")
         with pytest.raises(psycopg.OperationalError):
             lab.psql("n2", "SELECT pg_promote()")
-        processes.wait_until(lambda: not lab.nodes["n2"].processes(), 5, "n2 to die")
+        processes.wait_until(lambda: not lab.nodes["n2"].processes(), PATIENCE, "n2 to die")
         assert lab.primaries() == []
         assert (lab.nodes["n2"].data / "pg_wal" / "00000002.history").exists()
 
@@ -241,51 +269,6 @@ def test_a_dead_node_cannot_be_rewound() -> None:
         )
         lab.destroy("n1")
         assert not n1.data.exists()
-
-
-def test_a_dead_pooler_is_an_outage() -> None:
-    """While PgBouncer is down nothing is acknowledged, each order is retried, and none is charged twice."""
-    with Lab() as lab, App(lab) as app:
-        if lab.pooler is None:
-            pytest.skip("PgBouncer is not installed")
-        app.await_writes(5)
-        lab.pooler_down()
-        dead_at = app.now()
-        time.sleep(0.3)
-        assert app.acknowledged_after(dead_at + 0.05) == 0
-        lab.pooler_up()
-        app.await_writes(5)
-        app.stop()
-        found = app.summary()
-        assert (found.lost, found.duplicated, found.uncharged) == (0, 0, 0)
-        assert found.errors > 0
-        assert found.outage_seconds >= 0.25
-
-
-def test_lost_and_double_rows_are_counted() -> None:
-    """The application's account shows an order that vanished and a charge that was made twice."""
-    with Lab(fast=True, pooler=False) as lab, App(lab, writers=2, pinned="n1") as app:
-        app.await_writes(10)
-        app.stop()
-        lab.psql("n1", "DELETE FROM orders WHERE seq = 2 AND client LIKE '%-0'", "orders")
-        lab.psql(
-            "n1",
-            "INSERT INTO charges (client, seq, cents) SELECT client, seq, cents FROM charges WHERE seq = 1",
-            "orders",
-        )
-        found = app.summary("n1")
-        assert (found.lost, found.duplicated) == (1, 2)
-        assert found.lost_orders == ((f"{app.client}-0", 2),)
-
-
-def test_an_outage_that_lasts_is_counted() -> None:
-    """The longest silence is found between two acknowledgements, per writer, and up to the end."""
-    journal = Journal("c")
-    journal.read([f"A\t{at}\t{writer}\t{at}\t0.001\t1" for at, writer in ((1, 0), (2, 1), (3, 0), (7, 1))])
-    account = tally(journal, set(), Counter(), until=20)
-    assert (account.outage_seconds, account.outage_began, account.outage_ended) == (13, 7, 20)
-    assert journal.gap() == (4, 3, 7)
-    assert journal.gap(writer=1) == (5, 2, 7)
 
 
 def test_the_command_line_brings_it_up_and_down(tmp_path: Path) -> None:

@@ -129,7 +129,10 @@ class World:
         host = self.hosts[name]
         if verb == "off":
             host.off = True
+            if name in self.fronts:
+                self.fronts[name].cut("all", "silent")
             processes.signal_all(host.folder, signal.SIGKILL)
+            return 0, f"{name} goes off\n"
         left = [pid for pid in processes.belonging(host.folder) if processes.alive(pid)]
         return (0, f"{name} is off\n") if host.off and not left else (1, f"{name} is on\n")
 
@@ -173,7 +176,7 @@ class World:
             case "wait":
                 return await self.ended(given["pid"])
             case "fronts":
-                return {name: front.open for name, front in self.fronts.items()}
+                return {name: front.open == front.wanted for name, front in self.fronts.items()}
             case _:
                 raise ValueError(f"nothing is called {op}")
         return None
