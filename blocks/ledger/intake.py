@@ -8,7 +8,7 @@ from typing import Literal
 from sqlalchemy import Connection, select, update
 
 from blocks.ledger.block import Ledger
-from blocks.ledger.schema import alerts, claims, outbox, runs
+from blocks.ledger.schema import alerts, claims, leases, outbox, runs
 from blocks.ledger.sql import insert_once, now
 
 Kind = Literal["event", "notification", "run"]
@@ -55,6 +55,13 @@ def has_begun(ledger: Ledger, fingerprint: str) -> bool:
     """Whether any run that this alert caused has started: then nothing of it is cancelled from outside."""
     with ledger.read() as connection:
         return connection.execute(select(runs.c.id).where(runs.c.alert == fingerprint).limit(1)).first() is not None
+
+
+def is_operated_on(ledger: Ledger, resource: str) -> bool:
+    """Whether a live run holds the lease of RESOURCE: what happens to it now is that run's doing."""
+    with ledger.read() as connection:
+        mine = (leases.c.resource == resource) & leases.c.run_id.is_not(None) & (leases.c.expires_at > now(connection))
+        return connection.execute(select(leases.c.resource).where(mine)).first() is not None
 
 
 def first_asked(ledger: Ledger, key: str, by: str) -> datetime:

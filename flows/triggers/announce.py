@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from blocks.ledger import claims, outbox, positions
+from blocks.ledger import claims, intake, outbox, positions
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Notification
 from flows.triggers.detect import Pace, Verdict, Watch, attempt
@@ -73,11 +73,15 @@ class Announcer:
 
     def lost(self, seen: Seen) -> list[Filed]:
         """Tell of a loss, once, and again after 30, 90, 210 … seconds while nothing has healed."""
-        self._open = self._open or episode(self.ledger, self.target, seen)
-        number = attempt((seen.at - self._open.since).total_seconds(), self.pace)
-        name = self._open.fingerprint(number)
-        signal = self._signal(seen, name, seen.last_good_at or self._open.since)
-        return self._once(f"lost/{self._open.system_identifier}/{name}", signal)
+        now = self._open or episode(self.ledger, self.target, seen)
+        name = now.fingerprint(attempt((seen.at - now.since).total_seconds(), self.pace))
+        key = f"lost/{now.system_identifier}/{name}"
+        # A switchover stops the primary for a moment, and a failover is the answer already. If that run dies, its lease
+        # runs out, and the loss is told then.
+        if key in self._told or intake.is_operated_on(self.ledger, now.resource):
+            return []
+        self._open = now
+        return self._once(key, self._signal(seen, name, seen.last_good_at or now.since))
 
     def healthy(self, seen: Seen) -> list[Filed]:
         """Tell that writes are taken again after a loss."""

@@ -9,6 +9,7 @@ from typing import Literal
 from blocks.ledger import alerts, outbox, positions
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Position
+from blocks.ledger.schema import leases
 from flows.triggers.announce import Announcer, Seen
 from flows.triggers.detect import Pace, Verdict, begin
 from flows.triggers.events import CONFLICTED
@@ -107,6 +108,22 @@ def test_another_primary_ends_no_alert(ledger: Ledger) -> None:
     voice.healthy(seen("healthy", 2, timeline=2))
     assert not alerts.is_resolved(ledger, filed.fingerprint)
     assert events(ledger) == ["sentinel.primary.lost", "sentinel.primary.returned"]
+
+
+def test_what_a_run_does_to_its_target_is_no_loss(ledger: Ledger) -> None:
+    """While a live run holds the lease, as a switchover does, nothing is told; when its lease ran out, it is."""
+    recorded(ledger)
+    (voice,) = sentinels(ledger, 1)
+    until = datetime.now(UTC) + timedelta(minutes=5)
+    held = {"resource": "recovery.postgres.orders", "token": 1, "run_id": "r1", "procedure": "postgres-switchover"}
+    with ledger.begin() as connection:
+        connection.execute(leases.insert().values(**held, expires_at=until))
+    assert voice.lost(seen("lost")) == []
+    assert voice.healthy(seen("healthy", 0.3, timeline=2)) == []
+    assert events(ledger) == []
+    with ledger.begin() as connection:
+        connection.execute(leases.update().values(expires_at=datetime.now(UTC) - timedelta(seconds=1)))
+    assert len(voice.lost(seen("lost", 15))) == 1
 
 
 def test_a_second_loss_is_another_episode(ledger: Ledger) -> None:

@@ -6,6 +6,7 @@ import copy
 import json
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -343,3 +344,28 @@ def test_the_auth_string_is_used(ledger: Ledger, intake: Intake, prefect: Record
     eventually(lambda: prefect.events)
     served.close()
     assert prefect.calls[0][3] == "Basic YWRtaW46cDp3"
+
+
+def test_five_alerts_at_once_through_two_receivers(
+    ledger: Ledger, intake: Intake, prefect: Recorder, receiver: httpx.Client
+) -> None:
+    """Two receivers behind a load balancer share the ledger: of five deliveries at once one is new."""
+    other = Served(build(ledger, intake, PrefectApi(prefect.url), KNOWN))
+    urls = [str(receiver.base_url), other.url]
+    with ThreadPoolExecutor(5) as pool:
+        sent = [
+            pool.submit(
+                httpx.post,
+                urls[n % 2] + "/hooks/alertmanager",
+                json=golden("alertmanager_ok_labels"),
+                headers=BEARER,
+                timeout=20,
+            )
+            for n in range(5)
+        ]
+        answers = [s.result() for s in sent]
+    assert [a.status_code for a in answers] == [200] * 5
+    assert sum(a.json()["stored"] for a in answers) == 1
+    eventually(lambda: not outbox.undelivered(ledger))
+    assert len({e["id"] for e in prefect.events}) == 1 == rows(ledger)
+    other.close()
