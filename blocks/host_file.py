@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from blocks.errors import Misconfigured, SalvorError, Transient
-from blocks.node_control import Completed, NodeControl
+from blocks.node_command import Completed
+from blocks.node_control import NodeControl
 from blocks.node_scripts import script
 
 _MISSING: Final = 66

@@ -166,3 +166,39 @@ def test_what_a_rewind_discards_can_be_listed_before(own_db):
     done = own_db.node.waldump(1, fork, 10)
     assert done.out.count("COMMIT") == 2
     assert len(own_db.node.waldump(1, fork, 10, limit=1).out.splitlines()) == 1
+
+
+def test_what_a_rewind_discards_can_be_kept(own_db):
+    """The old WAL from the fork on lies beside the data directory, with the list; doing it twice is doing it once."""
+    own_db.sql("CREATE TABLE t (a int)")
+    own_db.sql("SELECT pg_switch_wal()")
+    own_db.sql("INSERT INTO t VALUES (1)")
+    fork = str(own_db.sql("SELECT pg_current_wal_insert_lsn()")[0][0])
+    segment = str(own_db.sql("SELECT pg_walfile_name(pg_current_wal_lsn())")[0][0])
+    own_db.node.stop("kill")
+    places = {own_db.node.keep_wal(1, fork, "COMMIT\n", 10) for _ in range(2)}
+    (place,) = places
+    kept = sorted(p.name for p in Path(place).iterdir())
+    everything = sorted(p.name for p in (own_db.data / "pg_wal").glob("0*"))
+    assert kept == [name for name in everything if name >= segment] + ["commits.txt"]
+    assert everything[0] not in kept
+    assert Path(place, "commits.txt").read_text() == "COMMIT\n"
+
+
+def test_a_finished_copy_takes_the_place_of_the_old_directory_which_is_kept(own_db):
+    """The copy has this node's configuration, and an unfinished one takes nobody's place."""
+    with standby(own_db) as new:
+        promote(new)
+        (own_db.data / "postgresql.conf").write_text((own_db.data / "postgresql.conf").read_text() + "# of n1 alone\n")
+        own_db.node.stop("kill")
+        Path(own_db.node.copy_directory).mkdir()
+        with pytest.raises(ScriptFailed, match="not finished"):
+            own_db.node.exchange_directory(10)
+        own_db.node.remove_copy(10)
+        own_db.node.basebackup(new.cluster.copy_conninfo("n2"), own_db.node.copy_directory, 60)
+        said = own_db.node.exchange_directory(10)
+    kept = Path(said.removeprefix("the old directory is kept as "))
+    assert (kept / "PG_VERSION").exists()
+    assert "# of n1 alone" in (own_db.data / "postgresql.conf").read_text()
+    assert own_db.node.has_standby_signal()
+    assert not Path(own_db.node.copy_directory).exists()
