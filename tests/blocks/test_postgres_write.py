@@ -36,6 +36,12 @@ def test_a_write_that_is_not_answered_is_ambiguous(db):
         run_sql(db.conninfo, "SELECT pg_sleep(9)", deadline=0.3)
 
 
+def test_a_write_has_only_the_deadline_of_its_caller(db):
+    """The time-out of a look does not end a CHECKPOINT or a promotion."""
+    assert ask_all({"n1": (db.conninfo, "SHOW statement_timeout")}, 1.5)["n1"].rows == [{"statement_timeout": "1500ms"}]
+    assert run_sql(db.conninfo, "SHOW statement_timeout", deadline=1) == [{"statement_timeout": "0"}]
+
+
 def test_a_write_whose_backend_dies_is_ambiguous(own_db):
     """A connection lost after the statement was sent says nothing about the statement."""
 
