@@ -140,6 +140,7 @@ def test_kill_frees_a_client_of_a_server_that_hangs(bouncer):
     asking.join(5)
     assert len(problems) == 1
     bouncer.block.resume()
+    bouncer.block.enable()
     with bouncer.client() as again:
         assert again.execute("SELECT 1").fetchone() == (1,)
 
