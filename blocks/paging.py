@@ -32,7 +32,9 @@ class Paging(Block):
         default=None, description="Integration key of a PagerDuty service (Events API v2); it gets the pages only."
     )
     pagerduty_url: str = Field(
-        default="https://events.pagerduty.com", description="Address of PagerDuty's Events API; events.eu… in the EU."
+        default="https://events.pagerduty.com",
+        pattern="^https://",
+        description="Address of PagerDuty's Events API; https://events.eu.pagerduty.com in the EU.",
     )
 
     def routes(self, note: Notification) -> list[str]:
@@ -75,14 +77,14 @@ def _apprise(url: str, note: Notification) -> None:
 def _page(key: str, url: str, note: Notification) -> None:
     from pagerduty import Error, EventsApiV2Client  # noqa: PLC0415  # as above
 
-    client = EventsApiV2Client(key, base_url=url)
-    client.timeout, client.max_network_attempts = PAGERDUTY_SECONDS, 1
-    client.retry = {}  # the outbox tries again
     try:
-        if note.resolves:
-            client.resolve(note.about)
-        else:
-            client.trigger(note.title, note.resource or "salvor", note.about or None, "critical", **_extras(note))
+        with EventsApiV2Client(key, base_url=url) as client:
+            client.timeout, client.max_network_attempts = PAGERDUTY_SECONDS, 0  # the outbox tries again
+            client.retry = {429: 1}  # without a number of its own the client repeats this one for ever
+            if note.resolves:
+                client.resolve(note.about)
+            else:
+                client.trigger(note.title, note.resource or "salvor", note.about or None, "critical", **_extras(note))
     except Error as error:
         raise _ours(error) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from uuid import NAMESPACE_URL, uuid5
 
 from sqlalchemy import Connection, select, update
@@ -33,7 +34,7 @@ def store(ledger: Ledger, alert: InboundAlert, *, event: dict[str, object] | Non
 
 def identify(alert: InboundAlert) -> str:
     """Give the alert's identity, the same on every delivery of it."""
-    parts = (alert.source, alert.fingerprint, alert.starts_at.isoformat(), alert.status)
+    parts = (alert.source, alert.fingerprint, alert.starts_at.astimezone(UTC).isoformat(), alert.status)
     return str(uuid5(NAMESPACE_URL, "\n".join(parts)))
 
 
