@@ -43,9 +43,15 @@ class Reach:
         """Return the member called NAME."""
         return self.cluster.node(name)
 
-    def sql(self, node: str, *statements: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
-        """Execute STATEMENTS on NODE, each committed by itself, and give the rows of the last."""
-        return run_sql(self.cluster.conninfo(node, dbname or None), *statements, deadline=deadline)
+    def sql(
+        self, node: str, *statements: str, deadline: float = PATIENCE, dbname: str = "", unlogged: bool = False
+    ) -> list[Row]:
+        """Execute STATEMENTS on NODE, each committed by itself, and give the rows of the last.
+
+        UNLOGGED keeps them out of the server's log.
+        """
+        conninfo = self.cluster.conninfo(node, dbname or None)
+        return run_sql(conninfo, *statements, deadline=deadline, unlogged=unlogged)
 
 
 def reach(target: str) -> Reach:

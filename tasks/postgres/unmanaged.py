@@ -12,7 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from blocks.errors import Ambiguous, SalvorError, StandDown, Transient
-from tasks.postgres.candidates import settled
+from blocks.pgbouncer import PgBouncer
+from blocks.postgres_session import Row
+from tasks.postgres.candidates import SyncRule, settled, sync_setting
 from tasks.postgres.reach import PATIENCE, SQL, Reach, lsn, quoted
 from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
 
@@ -20,6 +22,8 @@ K = TypeVar("K")
 T = TypeVar("T")
 #: Seconds a fence command may take: a cloud's stop call is confirmed within a minute.
 POWER_PATIENCE = 60.0
+#: Seconds in which a standby begins to apply what it has received, if it can.
+SETTLING = 0.2
 #: Seconds between two looks while clients wait: about what a look itself costs.
 LOOK = 0.005
 RELOAD = "SELECT pg_reload_conf()"
@@ -51,7 +55,7 @@ def fence(at: Reach, plan: FailoverPlan) -> str:
             continue
         try:
             said.append(f"{name}: {FENCES[kind](at, name)}")
-        except Transient as error:
+        except SalvorError as error:  # not reached, not finished in time, or refused: not proven, whatever it was
             said.append(f"{name}: not by {kind} ({error})")
         else:
             open_nodes.remove(name)
@@ -125,7 +129,8 @@ def point(at: Reach, name: str, upstream: str, *, slot: bool = False) -> str:
     conninfo = quoted(at.cluster.replication_conninfo(upstream, name))
     statements = [f"ALTER SYSTEM SET primary_conninfo = {conninfo}"]
     statements += [f"ALTER SYSTEM SET primary_slot_name = {quoted(name)}"] if slot else []
-    at.sql(name, *statements, RELOAD)
+    # Without a password file the statement holds the password of the replication role.
+    at.sql(name, *statements, RELOAD, unlogged=not at.cluster.replication_passfile)
     return f"{name} follows {upstream}"
 
 
@@ -134,9 +139,27 @@ def settle(at: Reach, plan: FailoverPlan) -> FailoverPlan:
 
     A candidate that is no standby any more has been promoted by a run that was cut off: it stays the candidate.
     """
-    seen = each((plan.candidate, *plan.siblings), lambda name: at.sql(name, SQL["recovery"])[0])
-    ahead = {name: max(row["received_lsn"], row["replayed_lsn"]) for name, row in seen.items() if row["in_recovery"]}
+    seen = each((plan.candidate, *plan.siblings), lambda name: at_rest(at, name))
+    ahead = {name: reachable_lsn(row) for name, row in seen.items() if row["in_recovery"]}
     return settled(plan, ahead) if seen[plan.candidate]["in_recovery"] else plan
+
+
+def at_rest(at: Reach, name: str) -> Row:
+    """Return where NAME is once it has applied all that it received, or has had the time to show that it cannot."""
+    looks: list[Row] = []
+
+    def rests() -> bool:
+        looks.append(at.sql(name, SQL["recovery"])[0])
+        return bool(looks[-1]["replayed_lsn"] >= looks[-1]["received_lsn"])
+
+    until(rests, SETTLING)
+    return looks[-1]
+
+
+def reachable_lsn(row: Row) -> int:
+    """Return how far a standby can come: one that waits for WAL although it has some cannot apply what it has."""
+    received, replayed = int(row["received_lsn"]), int(row["replayed_lsn"])
+    return replayed if row["waits_for_wal"] else max(received, replayed)
 
 
 def promote(at: Reach, plan: MovePlan) -> str:
@@ -165,17 +188,32 @@ def promoted(at: Reach, name: str) -> bool:
 
 
 def follow(at: Reach, plan: MovePlan) -> str:
-    """Let every other standby follow the new primary, with a slot, and wait until they stream."""
+    """Let every other standby follow the new primary, with a slot, and wait until they stream.
+
+    Commits must not wait for ever for one that does not: the rule then asks for those that do, until a rejoin.
+    """
     new = plan.candidate
     for name in plan.siblings:
         at.sql(new, create_slot(name))
-    each(plan.siblings, lambda name: point(at, name, new, slot=True))
+    each(plan.siblings, lambda name: led(at, name, new))
     missing = await_streaming(at, new, set(plan.siblings), plan.follow_seconds)
-    return (
-        f"{', '.join(missing)} does not stream yet"
-        if missing
-        else f"{', '.join(plan.siblings) or 'nobody'} follows {new}"
-    )
+    if not missing:
+        return f"{', '.join(plan.siblings) or 'nobody'} follows {new}"
+    rest = tuple(name for name in plan.siblings if name not in missing)
+    rule = sync_setting(SyncRule(plan.sync_names).count, rest)
+    if rule != plan.sync_names:
+        at.sql(new, f"ALTER SYSTEM SET synchronous_standby_names = {quoted(rule)}", RELOAD)
+    return f"{', '.join(missing)} does not follow {new}; commits wait for {rule or 'nobody'}: run postgres-rejoin"
+
+
+def led(at: Reach, name: str, new: str) -> str:
+    """Point one standby at NEW and let it apply what comes; when it cannot be told, the others still are."""
+    try:
+        said = point(at, name, new, slot=True)
+        at.sql(name, "SELECT pg_wal_replay_resume()")
+    except SalvorError as error:
+        said = f"{name} could not be told: {error}"
+    return said
 
 
 def create_slot(name: str) -> str:
@@ -276,12 +314,18 @@ def route(at: Reach, plan: MovePlan) -> str:
     def lead(name: str) -> str:
         try:
             said = routes[name](node.host, node.port)
-            if stuck and name in at.poolers:
-                at.poolers[name].kill()
             if isinstance(plan, FailoverPlan) and name in at.poolers:
-                at.poolers[name].resume()
+                admit(at.poolers[name], stuck=stuck)
         except SalvorError as error:
             said = f"{name} was not led over: {error}"
         return said
 
     return "; ".join(each(routes, lead).values()) or "no pooler and no environment file: clients find it themselves"
+
+
+def admit(pooler: PgBouncer, *, stuck: bool) -> None:
+    """Let clients in again, whatever held them; those that are STUCK on the old primary are cut off from it first."""
+    if stuck:
+        pooler.kill()
+    pooler.resume()
+    pooler.enable()
