@@ -17,6 +17,7 @@ from uuid import UUID
 
 import anyio
 import anyio.abc
+import httpx
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.client.schemas.responses import DeploymentResponse, WorkerFlowRunResponse
 from prefect.events import Event
@@ -38,6 +39,7 @@ from flows.triggers.run_supervision import RunSupervision
 STARTS = ("Scheduled", "Late", "Resuming", "AwaitingRetry", "AwaitingConcurrencySlot")
 RECONNECT_SECONDS = 1.0
 PID_DELAY_SECONDS = 1.0
+TEND_SECONDS = 5.0
 
 
 def all_procedures() -> list[str]:
@@ -92,15 +94,16 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
 
     async def _initialize_after_sync(self) -> None:
         """Start what needs the work pool, as soon as that is known."""
-        known = self._has_successfully_synced
+        if self._work_pool is not None and not self._has_successfully_synced:
+            await self._open()
         await super()._initialize_after_sync()
-        if known or not self._has_successfully_synced:
-            return
+
+    async def _open(self) -> None:
         configuration = await self._configure({})
         self.forks = Forks(configuration.preload or all_procedures())
         self.supervision = RunSupervision(self.client, self.forks, run_logs())
         await self.supervision.open(self._exit_stack)
-        for service in (self.forks.listen, self._follow_events):
+        for service in (self.forks.listen, self._follow_events, self._tend):
             self._serve(service)
 
     def _serve(self, service: Callable[[], Awaitable[None]]) -> None:
@@ -163,14 +166,16 @@ class Responder(BaseWorker[ResponderConfiguration, ResponderVariables, Responder
             and (not self._work_queues or flow_run.work_queue_name in self._work_queues)
         )
 
-    async def get_and_submit_flow_runs(self) -> list[FlowRun]:
-        """Poll for what the stream did not tell: runs, cancellations, and claims of a responder that died."""
-        submitted = await super().get_and_submit_flow_runs()
-        if self._has_successfully_synced:
-            for run in await abandoned.cancelling(self.client, self.supervision.running()):
-                await self.supervision.cancel(run)
-            await abandoned.release(self.client, self._work_pool_name, self._logger)
-        return submitted
+    async def _tend(self) -> None:
+        """Look now and then for what no event tells: a missed cancellation, and what a dead responder left behind."""
+        while True:
+            try:
+                for run in await abandoned.cancelling(self.client, self.supervision.running()):
+                    self._tasks.start_soon(self.supervision.cancel, run)
+                await abandoned.release(self.client, self._work_pool_name, self._logger)
+            except httpx.HTTPError as error:
+                self._logger.warning("Abandoned runs cannot be looked for: %s", error)
+            await asyncio.sleep(TEND_SECONDS)
 
     async def _submit_run(self, flow_run: FlowRun) -> None:
         """Claim the run and see it through; whoever else claims it is turned away by the server."""

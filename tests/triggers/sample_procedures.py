@@ -1,4 +1,4 @@
-"""Flows that a responder runs in its own tests."""
+"""Flows that a responder runs in its own tests; each notes in a file what it did."""
 
 from __future__ import annotations
 
@@ -19,10 +19,20 @@ def note(path: str, line: str) -> None:
         file.write(f"{line}\n")
 
 
+def tell_cancelled(flow: Any, flow_run: Any, state: Any) -> None:
+    """Say that the hook ran."""
+    note(flow_run.parameters["path"], "cancelled")
+
+
+def tell_crashed(flow: Any, flow_run: Any, state: Any) -> None:
+    """Say that the hook ran."""
+    note(flow_run.parameters["path"], "crashed")
+
+
 @task(cache_policy=NO_CACHE, persist_result=False)
 def look(path: str) -> float:
     """Do the first thing a procedure does."""
-    note(path, f"looked {os.getpid()} {time.time()}")
+    note(path, f"looked {os.getpid()}")
     return time.time()
 
 
@@ -31,16 +41,7 @@ def quick(path: str) -> None:
     """Look, and end."""
     sys.stdout.write("a word on standard output\n")
     look(path)
-
-
-def tell_cancelled(_flow: Any, run: Any, _state: Any) -> None:
-    """Say that the hook ran."""
-    note(run.parameters["path"], "cancelled")
-
-
-def tell_crashed(_flow: Any, run: Any, _state: Any) -> None:
-    """Say that the hook ran."""
-    note(run.parameters["path"], "crashed")
+    note(path, f"colour {os.environ.get('COLOUR')}")
 
 
 @flow(name="sample-slow", retries=0, on_cancellation=[tell_cancelled], on_crashed=[tell_crashed])
@@ -51,8 +52,19 @@ def slow(path: str, seconds: float = 60) -> None:
     note(path, "finished")
 
 
+@flow(name="sample-deaf", retries=0)
+def deaf(path: str) -> None:
+    """Look, then go on whatever one is told."""
+    look(path)
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException as told:  # noqa: BLE001 - that is the point
+            note(path, f"ignored {type(told).__name__}")
+
+
 @flow(name="sample-dies", retries=0, on_crashed=[tell_crashed])
 def dies(path: str) -> None:
-    """End as a process that runs out of memory does."""
+    """End as a process does when memory runs out."""
     look(path)
     os.kill(os.getpid(), signal.SIGKILL)
