@@ -49,7 +49,29 @@ def eligible(seen: Cluster) -> tuple[Node, ...]:
         for n in seen.standbys
         if n.server and not n.nofailover and n.server.may_promote and n.server.timeline == timeline
     ]
-    return tuple(n for n, s in sorted(fit, key=lambda pair: -pair[1].lsn))
+    return tuple(n for n, s in sorted(fit, key=lambda pair: -pair[1].lsn) if not overshoots(seen, n))
+
+
+def overshoots(seen: Cluster, node: Node) -> bool:
+    """Whether NODE is further than the primary was, and did not receive that from it: then it wrote by itself."""
+    last, server = seen.recorded, server_of(node)
+    if last is None or last.timeline != server.timeline or not last.streaming or node.name in last.streaming:
+        return False
+    return server.lsn > last.lsn and server.received_lsn < server.lsn
+
+
+def astray_timelines(seen: Cluster) -> str:
+    """Say which standby was promoted on its own, when others are where the primary was last seen; else nothing."""
+    last = seen.recorded
+    ahead = [n.name for n in seen.standbys if last and server_of(n).timeline > last.timeline]
+    behind = [n.name for n in seen.standbys if last and server_of(n).timeline == last.timeline]
+    if last is None or not ahead or not behind:
+        return ""
+    return (
+        f"{last.node} was last seen as primary on timeline {last.timeline}, where {', '.join(behind)} still is, but "
+        f"{', '.join(ahead)} was promoted since. If that was a mistake, stop {', '.join(ahead)}; if it was meant, stop "
+        f"{', '.join(behind)}. Then run this again."
+    )
 
 
 def server_of(node: Node) -> Server:
@@ -71,7 +93,11 @@ def sync_vouches(seen: Cluster, candidate: Node) -> bool:
     server = server_of(candidate)
     if seen.recorded is None or seen.recorded.timeline != server.timeline:
         return False
-    heard = frozenset(n.name for n in seen.standbys if server_of(n).timeline == server.timeline)
+    peers = [n for n in seen.standbys if server_of(n).timeline == server.timeline]
+    # A standby confirms what it has received. When that cannot be applied, it may be the only one that has it.
+    if any(server_of(n).received_lsn > server.lsn for n in peers):
+        return False
+    heard = frozenset(n.name for n in peers)
     return SyncRule(seen.recorded.synchronous_standby_names).vouches(heard)
 
 

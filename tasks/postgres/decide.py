@@ -6,9 +6,11 @@ from typing import Any, Literal
 
 from tasks.model import Decision
 from tasks.postgres.candidates import (
+    astray_timelines,
     eligible,
     lost_bytes,
     newest_timeline,
+    overshoots,
     provable_fences,
     server_of,
     settled,
@@ -30,7 +32,14 @@ def objection(seen: Cluster) -> str:
         return f"{seen.managers[0]} manages this cluster and the block does not know it: give its address, or stop it."
     if len({server_of(n).system_identifier for n in seen.nodes if n.server}) > 1:
         return "The nodes have different system identifiers, so they are not one cluster: mend the block's addresses."
+    if hidden := [n.name for n in seen.standbys if (r := server_of(n).receiver) and r.status == "hidden"]:
+        return f"{hidden[0]} hides its WAL receiver from Salvor's role: GRANT pg_monitor to it."
     return ""
+
+
+def unknown(name: str, seen: Cluster) -> str:
+    """Say that the block has no node called NAME."""
+    return f"The block has no node {name}: it has {', '.join(n.name for n in seen.nodes)}."
 
 
 def split_brain(seen: Cluster) -> str:
@@ -61,8 +70,10 @@ def still_alive(seen: Cluster, old: Node) -> str:
         )
     if old.answer == "starting":
         return f"{old.name} is starting up ({old.problem}): wait for it, or stop it if it must not come back."
-    # The observer votes too: in a cluster of two, one standby and the observer are a majority of three.
-    if 2 * (len(seen.standbys) + 1) <= len(seen.nodes) + 1:
+    # The observer votes too: in a cluster of two, one standby and the observer are a majority of three. A host that
+    # answers is not cut off from us, whatever became of its server.
+    heard = [n for n in seen.nodes if n.standby or (n.host and n.host.reachable)]
+    if 2 * (len(heard) + 1) <= len(seen.nodes) + 1:
         unseen = ", ".join(n.name for n in seen.nodes if n.answer != "answered")
         return f"Only a minority of the cluster can be seen ({unseen} do not answer): it may be us who are cut off."
     return ""
@@ -72,6 +83,8 @@ def decide_failover(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverP
     """Pick the most advanced standby of a cluster whose primary is gone, or say why nobody may be promoted."""
     if why := objection(seen):
         return Decision.refuse(why)
+    if policy.candidate and policy.candidate not in {n.name for n in seen.nodes}:
+        return Decision.refuse(unknown(policy.candidate, seen))
     if seen.managed:
         return decide_managed(seen, policy)
     if seen.primaries:
@@ -117,7 +130,7 @@ def decide_without_primary(seen: Cluster, policy: FailoverPolicy) -> Decision[Fa
         return Decision.refuse(
             f"{old.name} was the primary and is a standby now: someone demoted it; look before acting."
         )
-    if why := still_alive(seen, old):
+    if why := still_alive(seen, old) or astray_timelines(seen):
         return Decision.refuse(why)
     best = choose_candidate(seen, policy.candidate)
     if best is None:
@@ -151,6 +164,8 @@ def why_not(seen: Cluster) -> str:
             return f"{node.name} is marked nofailover"
         if not node.server.may_promote:
             return f"{node.name} does not let this user call pg_promote"
+        if overshoots(seen, node):
+            return f"{node.name} is ahead of the primary without having followed it: it wrote by itself"
         return f"{node.name} is on timeline {node.server.timeline}, not {newest}"
 
     return "; ".join(reason(n) for n in seen.nodes)
@@ -191,7 +206,7 @@ def failover_plan(seen: Cluster, policy: FailoverPolicy, old: Node, best: Node) 
         policy,
         best,
         why=f"{old.name} is gone ({old.answer}); {best.name} is the most advanced of {len(seen.standbys)} standbys.",
-        ask=ask_why(unfenced, known=known),
+        ask=ask_why(unfenced, known=known, meant=bool(old.host and old.host.clean and not old.host.processes)),
         mode="unmanaged",
         old_primary=old.name,
         fences=fences,
@@ -243,10 +258,12 @@ def said_loss(vouched: bool, lost: int | None) -> str:
     return f"At most {lost} bytes of WAL, and what was written after the last recorded position (about a second)."
 
 
-def ask_why(unfenced: list[str], *, known: bool) -> str:
+def ask_why(unfenced: list[str], *, known: bool, meant: bool) -> str:
     """Say why a person has to agree; empty when nobody has to."""
+    # A server that dies does not write a shutdown checkpoint: one that did was stopped by somebody, or restarts.
     reasons = [f"no fence can be proven for {name}: it may go on taking writes" for name in unfenced]
     reasons += [] if known else ["nobody knows how much the candidate is behind"]
+    reasons += ["the primary was shut down in order, so somebody may have meant it"] if meant else []
     return "; ".join(reasons)
 
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from tasks.model import Decision
 from tasks.postgres.candidates import SyncRule, server_of, sync_setting
-from tasks.postgres.decide import objection
+from tasks.postgres.decide import objection, unknown
 from tasks.postgres.state import Cluster, Node, RejoinPlan, RejoinPolicy
 
 Way = Literal["point", "start", "rewind", "clone"]
@@ -19,7 +19,7 @@ def decide_rejoin(seen: Cluster, policy: RejoinPolicy) -> Decision[RejoinPlan]:
     if seen.managed:
         return Decision.refuse("Patroni brings its members back itself: `patronictl reinit` the one that it does not.")
     if policy.node and policy.node not in {n.name for n in seen.nodes}:
-        return Decision.refuse(f"The block has no node {policy.node}: it has {', '.join(n.name for n in seen.nodes)}.")
+        return Decision.refuse(unknown(policy.node, seen))
     if not seen.primaries:
         return Decision.refuse("Nobody takes writes, so there is nobody to follow: run postgres-failover first.")
     primary = max(seen.primaries, key=lambda n: server_of(n).timeline)

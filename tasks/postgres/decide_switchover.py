@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tasks.model import Decision
 from tasks.postgres.candidates import eligible, server_of, sync_setting
-from tasks.postgres.decide import objection, split_brain, why_not
+from tasks.postgres.decide import objection, split_brain, unknown, why_not
 from tasks.postgres.state import Cluster, Node, SwitchoverPlan, SwitchoverPolicy
 
 
@@ -18,6 +18,8 @@ def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[Switc
         return Decision.refuse("Patroni is paused: `patronictl resume`, then run again.")
     if not seen.primaries:
         return Decision.refuse("Nobody takes writes, so there is nothing to hand over: run postgres-failover.")
+    if policy.candidate and policy.candidate not in {n.name for n in seen.nodes}:
+        return Decision.refuse(unknown(policy.candidate, seen))
     primary = seen.primaries[0]
     if policy.candidate == primary.name:
         return Decision.nothing(f"{primary.name} takes writes already.")

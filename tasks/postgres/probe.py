@@ -146,7 +146,7 @@ def _host(node: PostgresNode, deadline: float) -> Host:
         # After a rewind the checkpoint is still that of the old timeline, but the recovery ends on the new one.
         timeline=max(int(said.get(label, 0)) for label in TIMELINES),
         checkpoint_lsn=lsn(said.get("Latest checkpoint location", "0/0")),
-        clean=said.get("Database cluster state", "").startswith("shut down"),
+        clean=said.get("Database cluster state") == "shut down",
     )
 
 

@@ -1,27 +1,42 @@
 -- name: observe_node
 -- One row that says everything a decision needs to know of one server. The timeline of a primary comes from the name
--- of its WAL file, because pg_control_checkpoint() stays behind until the first checkpoint after a promotion; a standby
--- that receives nothing knows it from the end of its recovery.
+-- of its WAL file, because pg_control_checkpoint() stays behind until the first checkpoint after a promotion; so does
+-- that of a standby which receives nothing any more. One that was rewound knows it from the end of its recovery. How far
+-- a standby can come is what it has received; but one that waits for WAL although it has received some cannot apply
+-- that, as one that wrote by itself cannot.
+WITH last_byte AS (
+    SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/1')::bigint AS at,
+           pg_size_bytes(current_setting('wal_segment_size')) AS segment
+)
 SELECT pg_is_in_recovery() AS in_recovery,
        current_setting('server_version_num')::int AS version,
        (SELECT system_identifier::text FROM pg_control_system()) AS system_identifier,
        CASE WHEN pg_is_in_recovery()
             THEN greatest((SELECT received_tli FROM pg_stat_wal_receiver),
                           (SELECT min_recovery_end_timeline FROM pg_control_recovery()),
-                          (SELECT timeline_id FROM pg_control_checkpoint()))
+                          (SELECT timeline_id FROM pg_control_checkpoint()),
+                          (SELECT max(('x' || left(name, 8))::bit(32)::int) FROM pg_ls_waldir(), last_byte
+                            WHERE right(name, 16) = upper(lpad(to_hex(at >> 32), 8, '0')
+                                                    || lpad(to_hex((at & x'ffffffff'::bigint) / segment), 8, '0'))))
             ELSE ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int END AS timeline,
        (CASE WHEN pg_is_in_recovery()
-             THEN coalesce(greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()), '0/0')
+             THEN coalesce(CASE WHEN (SELECT bool_or(wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval'))
+                                        FROM pg_stat_activity WHERE backend_type = 'startup')
+                                THEN pg_last_wal_replay_lsn()
+                                ELSE greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) END, '0/0')
              ELSE pg_current_wal_flush_lsn() END - '0/0')::bigint AS lsn,
+       (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END, '0/0') - '0/0')::bigint AS received_lsn,
        (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END, '0/0')
              - '0/0')::bigint AS replayed_lsn,
        (SELECT jsonb_build_object(
-                   'status', status,
+                   'status', coalesce(status, 'hidden'),
                    'silence_seconds', coalesce(extract(epoch FROM clock_timestamp() - last_msg_receipt_time), 1e9),
-                   'ping_seconds', (SELECT setting::float / 2000 FROM pg_settings WHERE name = 'wal_receiver_timeout'),
+                   -- A receiver without a timeout never pings, so its silence says nothing.
+                   'ping_seconds', (SELECT coalesce(nullif(setting::float, 0) / 2000, 1e9)
+                                      FROM pg_settings WHERE name = 'wal_receiver_timeout'),
                    'upstream', coalesce(sender_host || ':' || sender_port, ''),
                    'slot', coalesce(slot_name, ''))
-          FROM pg_stat_wal_receiver WHERE status IS NOT NULL) AS receiver,
+          FROM pg_stat_wal_receiver WHERE pid IS NOT NULL) AS receiver,
        (SELECT coalesce(jsonb_agg(jsonb_build_object(
                    'name', application_name, 'state', state, 'sync', sync_state,
                    'lag_bytes', coalesce((CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn()
@@ -57,8 +72,10 @@ SELECT count(*) AS receivers FROM pg_stat_wal_receiver
 SELECT pg_promote(false)
 
 -- name: recovery
--- Whether the server is still a standby, and how far it has come.
+-- Whether the server is still a standby, how far it has come, and whether it waits for more.
 SELECT pg_is_in_recovery() AS in_recovery,
+       (SELECT coalesce(bool_or(wait_event IN ('RecoveryWalStream', 'RecoveryRetrieveRetryInterval')), false)
+          FROM pg_stat_activity WHERE backend_type = 'startup') AS waits_for_wal,
        (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_flush_lsn() END, '0/0')
              - '0/0')::bigint AS replayed_lsn,
        (coalesce(CASE WHEN pg_is_in_recovery() THEN pg_last_wal_receive_lsn() END, '0/0') - '0/0')::bigint AS received_lsn

@@ -42,8 +42,9 @@ class Server(Frozen):
     version: int
     system_identifier: str
     timeline: int
-    lsn: int  #: a primary's flushed, a standby's received or replayed position, in bytes
+    lsn: int  #: a primary's flushed position, in bytes; of a standby's received ones the last that it can apply
     replayed_lsn: int
+    received_lsn: int = 0
     receiver: Receiver | None = None
     senders: tuple[Sender, ...] = ()
     slots: tuple[str, ...] = ()
@@ -110,6 +111,7 @@ class Recorded(Frozen):
     lsn: int
     timeline: int
     synchronous_standby_names: str
+    streaming: tuple[str, ...] = ()  #: the standbys that followed it then; empty when that was not seen
     at: AwareDatetime
 
 

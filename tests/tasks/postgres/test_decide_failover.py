@@ -65,7 +65,7 @@ def test_a_tie_goes_to_the_preferred_standby():
         (cluster(primary(), primary("n2", timeline=2), standby("n3")), "both take writes"),
         (cluster(gone(), standby("n2", upstream=receiver()), standby("n3")), "still receives from n1"),
         (cluster(gone(answer="starting"), standby("n2"), standby("n3")), "is starting up"),
-        (cluster(gone(), standby("n2"), gone("n3", answer="silent")), "Only a minority"),
+        (cluster(gone(host=UNREACHABLE), standby("n2"), gone("n3", host=UNREACHABLE)), "Only a minority"),
         (cluster(gone(), standby("n2", may_promote=False), standby("n3", may_promote=False)), "pg_promote"),
         (cluster(gone(), *(standby(n).model_copy(update={"nofailover": True}) for n in ("n2", "n3"))), "nofailover"),
         (cluster(gone(), gone("n4"), standby("n2"), standby("n3"), standby("n5"), recorded=None), "Nobody knows"),
@@ -117,6 +117,18 @@ def test_no_fence_means_a_person_is_asked():
     )
     assert "no fence can be proven for n1" in plan_of(seen).ask
     assert plan_of(seen.model_copy(update={"poolers_are_the_only_way_in": True})).fences == (("n1", "route"),)
+
+
+def test_a_primary_that_was_stopped_in_order_is_not_failed_over_without_a_word():
+    """Somebody stopped or restarts it: a person is asked, since only a crash leaves no shutdown checkpoint."""
+    stopped = gone(host=DOWN.model_copy(update={"clean": True}))
+    assert "shut down in order" in plan_of(cluster(stopped, standby("n2"), standby("n3"))).ask
+
+
+def test_a_role_that_may_not_see_receivers_is_refused():
+    """A receiver that is hidden must not be taken for one that is gone."""
+    seen = cluster(gone(), standby("n2", upstream=receiver(status="hidden")), standby("n3"))
+    assert "GRANT pg_monitor" in decide_failover(seen, POLICY).why
 
 
 def test_a_power_fence_counts_where_the_block_has_one():
