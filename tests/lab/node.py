@@ -41,7 +41,7 @@ timezone = 'UTC'
 {more}
 """
 # Not durable and not honest about time: for tests that want rows, not seconds.
-FAST = "fsync = off\nfull_page_writes = off\nsynchronous_commit = on\n"
+FAST = "fsync = off\nsynchronous_commit = on\n"
 HBA = """\
 host all         all        127.0.0.1/32 scram-sha-256
 host replication replicator 127.0.0.1/32 scram-sha-256
@@ -137,6 +137,8 @@ class LabNode:
             self._run("pg_ctl", "-D", self.data, "-l", self.log, "-w", "-t", "60", "-s", "start")
         except RuntimeError as wrong:
             raise RuntimeError(f"{self.name} did not start: {self.log.read_text()[-2000:]}") from wrong
+        # pg_ctl is content with a standby that does not accept connections yet.
+        processes.wait_until(lambda: self.in_recovery() is not None, 60, f"{self.name} to accept connections")
         self.await_front()
 
     def await_front(self) -> None:
