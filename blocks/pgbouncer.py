@@ -14,6 +14,7 @@ from blocks.node_control import LocalControl, NodeControl
 from blocks.pgbouncer_console import Console, Line
 from blocks.pgbouncer_routing import rerouted
 
+LOGIN_SECONDS = 0.3  #: what clients that have begun to log in get to end that
 _NOT_PAUSED = "is not paused"
 
 
@@ -87,8 +88,20 @@ class PgBouncer(Block):
         self._each("ENABLE", deadline)
 
     def kill(self, deadline: float = 5.0) -> None:
-        """Cut every client and server connection at once and hold new ones until `resume`."""
+        """Cut every client and server connection at once, and hold and refuse new ones until `resume` and `enable`.
+
+        A client that is just logging in when its pool goes away crashes PgBouncer (its issue 1401, open as of 1.25):
+        so nobody may begin to log in, and those who have begun get the time to end.
+        """
+        self.disable(deadline)
+        until = time.monotonic() + LOGIN_SECONDS
+        while self._logging_in(deadline) and time.monotonic() < until:
+            time.sleep(0.005)
         self._each("KILL", deadline)
+
+    def _logging_in(self, deadline: float) -> int:
+        lists = self._console().ask("SHOW LISTS", deadline=deadline)
+        return next(int(row["items"] or 0) for row in lists if row["list"] == "login_clients")
 
     def reload(self, deadline: float = 5.0) -> None:
         """Have PgBouncer read its configuration again."""

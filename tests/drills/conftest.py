@@ -1,4 +1,4 @@
-"""One control plane for all drills; a lab of its own for each."""
+"""One control plane for all drills; a lab for each, which the next one takes over when it was left as it was found."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from blocks.ledger.block import Ledger
 from flows.triggers.plane import Plane
 from tests.drills.ward import Ward, speaking_to
+from tests.drills.witness import COMES_AND_GOES, Picture
 from tests.lab.cluster import Lab
 
 #: Short, so that a drill need not wait long until a dead run is noticed; longer than any pause of a loaded machine.
@@ -38,16 +39,59 @@ def prefect(plane: Plane) -> Iterator[None]:
         yield
 
 
+class Labs:
+    """Labs that are up, at most one of each kind."""
+
+    def __init__(self) -> None:
+        """Bring up none yet."""
+        self._up: dict[bool, tuple[Lab, Picture]] = {}
+
+    def untouched(self, *, sync: bool) -> Lab:
+        """Return a lab on which nothing has happened, or of which everything was mended."""
+        if sync in self._up:
+            lab, fresh = self._up[sync]
+            if lab.primaries() == ["n1"] and not fresh.unlike(Picture.of(lab), *COMES_AND_GOES):
+                return lab
+            lab.down()
+        lab = Lab(fast=True, sync=sync).up()
+        self._up[sync] = lab, Picture.of(lab)
+        return lab
+
+    def down(self) -> None:
+        """End them all."""
+        for lab, _ in self._up.values():
+            lab.down()
+
+
+@pytest.fixture(scope="session")
+def labs() -> Iterator[Labs]:
+    """Labs to take over from the test before."""
+    labs = Labs()
+    yield labs
+    labs.down()
+
+
 @pytest.fixture
-def lab() -> Iterator[Lab]:
+def lab(labs: Labs) -> Lab:
     """A primary with two standbys, one of which must confirm every commit, and a pooler."""
-    with Lab(fast=True) as lab:
-        yield lab
+    return labs.untouched(sync=True)
 
 
 @pytest.fixture
-def ward(plane: Plane, prefect: None, lab: Lab) -> Ward:
+def async_lab(labs: Labs) -> Lab:
+    """The same, but no commit waits for a standby."""
+    return labs.untouched(sync=False)
+
+
+@pytest.fixture
+def ward(plane: Plane, prefect: None, lab: Lab) -> Iterator[Ward]:
     """The lab, known to the plane."""
-    ward = Ward(plane, lab)
-    ward.record()
-    return ward
+    with Ward(plane, lab) as ward:
+        yield ward
+
+
+@pytest.fixture
+def async_ward(plane: Plane, prefect: None, async_lab: Lab) -> Iterator[Ward]:
+    """The asynchronous lab, known to the plane."""
+    with Ward(plane, async_lab) as ward:
+        yield ward

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
@@ -20,9 +20,10 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_H
 from blocks.ledger import positions, runs
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Position, Run
+from blocks.postgres import PostgresCluster
 from flows.triggers.plane import Plane
-from flows.triggers.supervisor import end as end_process
 from flows.triggers.supervisor import began
+from flows.triggers.supervisor import end as end_process
 from tasks.model import Outcome, Policy
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab
@@ -46,6 +47,7 @@ class Ward:
     plane: Plane
     lab: Lab
     target: str = field(default_factory=lambda: f"orders-{next(NUMBERS)}")
+    deployment: str = ""  #: name of the deployments that runs are started from; empty: the procedure's own
 
     def __post_init__(self) -> None:
         """Save the blocks of the lab for this target."""
@@ -57,6 +59,22 @@ class Ward:
                 block.save(self.target, overwrite=True)
             elif name != lab_blocks.LEDGER:
                 block.save(f"{self.target}-{name}", overwrite=True)
+
+    def __enter__(self) -> Self:
+        """Write down how far the primary is, as a sentinel would."""
+        self.record()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let go of the plane."""
+        self.http.close()
+
+    def change_block(self, **fields: Any) -> None:
+        """Save the cluster's block with other FIELDS, as a person would in the UI."""
+        cluster = PostgresCluster.load(self.target)
+        for name, value in fields.items():
+            setattr(cluster, name, value)
+        cluster.save(self.target, overwrite=True)
 
     @property
     def resource(self) -> str:
@@ -85,7 +103,11 @@ class Ward:
 
     def start(self, procedure: str, policy: Policy | dict[str, Any] | None = None, **given: Any) -> str:
         """Start a run of the deployment, as the Run button does; return its id."""
-        deployment = self.http.get(f"/deployments/name/{procedure}/{procedure}").raise_for_status().json()["id"]
+        deployment = (
+            self.http.get(f"/deployments/name/{procedure}/{self.deployment or procedure}")
+            .raise_for_status()
+            .json()["id"]
+        )
         said = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, Policy) else policy
         parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
         state = {"type": "SCHEDULED", "name": "Scheduled"}
@@ -115,6 +137,12 @@ class Ward:
         """Run a procedure to its end."""
         return self.ended(self.start(procedure, policy, **given))
 
+    def answer(self, run_id: str, decision: str, approver: str, comment: str = "") -> None:
+        """Fill in the form of a run that waits for an approval, and press Resume, as the UI does."""
+        self.await_state(run_id, "Paused")
+        form = {"decision": decision, "approver": approver, "comment": comment}
+        self.http.post(f"/flow_runs/{run_id}/resume", json={"run_input": form}).raise_for_status()
+
     def of_target(self) -> list[Run]:
         """Return every run of this target, newest first."""
         return [run for run in runs.history(self.ledger) if run.target == self.target]
@@ -127,13 +155,13 @@ class Ward:
 
         return self.until(found, seconds, f"a run of {self.target} that is {outcome}")
 
-    def until(self, found: Any, seconds: float, what: str) -> Any:
+    def until(self, found: Any, seconds: float, what: str, step: float = 0.05) -> Any:
         """Wait for a truthy answer; fail with what the runs of this target say."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             if answer := found():
                 return answer
-            time.sleep(0.05)
+            time.sleep(step)
         told = [(run.procedure, run.outcome, run.why) for run in self.of_target()]
         raise AssertionError(f"Waited {seconds} s for {what}. Runs: {told}")
 
