@@ -102,12 +102,15 @@ def sync_vouches(seen: Cluster, candidate: Node) -> bool:
 
 
 def sync_fences(seen: Cluster) -> bool:
-    """Whether a primary that lives on cannot acknowledge anything once the standbys we reach have left it."""
+    """Whether a primary that lives on cannot acknowledge anything once the standbys of the plan have left it.
+
+    Only those are taken off it: one that is passed over, nofailover for one, would go on confirming its commits.
+    """
     if seen.recorded is None:
         return False
     rule = SyncRule(seen.recorded.synchronous_standby_names)
-    unheard = rule.names - {n.name for n in seen.standbys}
-    return rule.count > 0 and len(unheard) < rule.count
+    staying = rule.names - {n.name for n in eligible(seen)}
+    return rule.count > 0 and len(staying) < rule.count
 
 
 def provable_fences(seen: Cluster, node: Node, allowed: tuple[Fence, ...]) -> tuple[Fence, ...]:

@@ -119,6 +119,14 @@ def test_no_fence_means_a_person_is_asked():
     assert plan_of(seen.model_copy(update={"poolers_are_the_only_way_in": True})).fences == (("n1", "route"),)
 
 
+def test_a_standby_that_is_passed_over_breaks_the_synchronous_fence():
+    """A nofailover standby is not taken off the primary, and would go on confirming commits of a frozen one."""
+    lone = gone(host=UNREACHABLE, answer="silent")
+    aside = standby("n3").model_copy(update={"nofailover": True})
+    assert plan_of(cluster(lone, standby("n2"), standby("n3"))).fences == (("n1", "sync"),)
+    assert "no fence can be proven for n1" in plan_of(cluster(lone, standby("n2"), aside)).ask
+
+
 def test_a_primary_that_was_stopped_in_order_is_not_failed_over_without_a_word():
     """Somebody stopped or restarts it: a person is asked, since only a crash leaves no shutdown checkpoint."""
     stopped = gone(host=DOWN.model_copy(update={"clean": True}))
