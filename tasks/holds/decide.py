@@ -57,11 +57,13 @@ class Asked(Frozen):
 class HoldPlan(Plan):
     """Hold a target until a moment, or lift what holds it."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"key", "starts_at", "until"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"key", "starts_at", "until", "sentence"})
 
     target: str
     starts_at: AwareDatetime
     until: AwareDatetime | None  #: None: lift
+    hours: float
+    starts_in_hours: float
     reason: str
     by: str
     sentence: str
@@ -72,34 +74,40 @@ def decide_hold(seen: Seen, policy: HoldPolicy, asked: Asked) -> Decision[HoldPl
     if not asked.target.strip():
         return Decision.refuse("Say in target what is to be held: the name of a target, or * for everything.")
     if policy.hours == 0:
-        return _lift(seen, asked)
+        return _lift(seen, policy, asked)
     if not asked.reason.strip():
         return Decision.refuse("Say in reason why: whoever is refused by this hold reads it.")
-    start = seen.at + timedelta(hours=policy.starts_in_hours)
-    until = start + timedelta(hours=policy.hours)
+    start, until = _window(seen, policy)
     sentence = f"Begin nothing on {_named(asked.target)} from {_moment(start)} to {_moment(until)}: {asked.reason}"
-    return Decision.go(_plan(seen, asked, start, until, sentence))
+    return Decision.go(_plan(seen, policy, asked, sentence))
 
 
-def _lift(seen: Seen, asked: Asked) -> Decision[HoldPlan]:
+def _window(seen: Seen, policy: HoldPolicy) -> tuple[datetime, datetime]:
+    start = seen.at + timedelta(hours=policy.starts_in_hours)
+    return start, start + timedelta(hours=policy.hours)
+
+
+def _lift(seen: Seen, policy: HoldPolicy, asked: Asked) -> Decision[HoldPlan]:
     hold = seen.on(asked.target)
     if hold is None:
         return Decision.nothing(f"{_named(asked.target)} is not held.".capitalize())
     sentence = f"Lift the hold on {_named(asked.target)} that was placed because: {hold.reason}"
-    return Decision.go(_plan(seen, asked, seen.at, None, sentence))
+    return Decision.go(_plan(seen, policy, asked, sentence))
 
 
-def _plan(seen: Seen, asked: Asked, start: datetime, until: datetime | None, sentence: str) -> HoldPlan:
+def _plan(seen: Seen, policy: HoldPolicy, asked: Asked, sentence: str) -> HoldPlan:
+    start, until = _window(seen, policy)
+    lifts = policy.hours == 0
     return HoldPlan(
         resource=f"recovery.hold.{asked.target}",
-        key=f"{'lift' if until is None else 'hold'}-{seen.at.isoformat()}",
+        key=f"{'lift' if lifts else 'hold'}-{seen.at.isoformat()}",
         why=sentence,
-        loss="Nothing is lost; while a hold is in force, recoveries of it are refused."
-        if until
-        else "Nothing is lost.",
+        loss="Nothing is lost." if lifts else "Nothing is lost; until it ends, recoveries of it are refused.",
         target=asked.target,
         starts_at=start,
-        until=until,
+        until=None if lifts else until,
+        hours=policy.hours,
+        starts_in_hours=policy.starts_in_hours,
         reason=asked.reason,
         by=asked.by,
         sentence=sentence,
