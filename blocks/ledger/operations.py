@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Connection, Row, select, update
 
 from blocks.ledger.block import Ledger
-from blocks.ledger.schema import operations
+from blocks.ledger.schema import operations, runs
 
 
 def unfinished(ledger: Ledger, resource: str, procedure: str) -> dict[str, Any] | None:
@@ -20,3 +21,23 @@ def unfinished(ledger: Ledger, resource: str, procedure: str) -> dict[str, Any] 
         return None
     plan: dict[str, Any] = last.plan
     return plan
+
+
+def close_inherited(connection: Connection, run: Row[Any], *, needless: bool, at: datetime) -> None:
+    """Close what the dead runs before RUN had left open, since RUN has ended without taking it up.
+
+    NEEDLESS: the world is right without it. Otherwise somebody has to look, and it counts as tried.
+    """
+    left = operations.c.run_id.in_(_forebears(connection, run)) & (operations.c.status == "open")
+    values = {"status": "abandoned" if needless else "failed", "closed_at": at}
+    connection.execute(update(operations).where(left).values(values))
+
+
+def _forebears(connection: Connection, run: Row[Any]) -> list[str]:
+    same = (runs.c.flow_run_id == run.flow_run_id) & (runs.c.id != run.id)
+    found = list(connection.execute(select(runs.c.id).where(same)).scalars())
+    earlier = run.resumes
+    while earlier is not None:
+        found.append(earlier)
+        earlier = connection.execute(select(runs.c.resumes).where(runs.c.id == earlier)).scalar_one_or_none()
+    return found

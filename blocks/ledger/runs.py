@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, select, update
 
 from blocks.ledger import outbox
 from blocks.ledger.block import Ledger
+from blocks.ledger.operations import close_inherited
 from blocks.ledger.records import Ending, NewRun, Notification, Run
 from blocks.ledger.schema import leases, operations, runs
 from blocks.ledger.sql import live_run, locked_lease, now
@@ -106,6 +107,8 @@ def end(connection: Connection, row: Row[Any], ending: Ending, at: datetime) -> 
     values |= {"report": ending.report, "markdown": ending.markdown}
     connection.execute(update(runs).where(runs.c.id == row.id).values(**values))
     if not row.resource:
+        # Nobody else will: the dead run is not started again after this one, and what is open keeps others away.
+        close_inherited(connection, row, needless=ending.outcome == "NothingToDo", at=at)
         return
     free(connection, row.resource, row.id)
     mine = (operations.c.resource == row.resource) & (operations.c.key == row.key)
