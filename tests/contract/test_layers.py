@@ -1,0 +1,111 @@
+"""Imports run flows -> tasks -> blocks, never upwards, never sideways; what decides is pure."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.contract.source import ROOT, Source, sources
+
+OURS = ("flows", "tasks", "blocks")
+MAY_IMPORT = {"flows": {"flows", "tasks", "blocks"}, "tasks": {"tasks", "blocks"}, "blocks": {"blocks"}}
+#: Names of files that are pure wherever they are, and files that are.
+PURE_STEMS = {"state", "candidates", "judge"}
+PURE_FILES = {
+    "blocks/errors.py",
+    "blocks/ledger/records.py",
+    "tasks/model.py",
+    "tasks/report_text.py",
+    "tasks/verdict.py",
+    *(f"flows/triggers/{n}.py" for n in ("alertmanager", "detect", "events", "generic", "grafana", "pagerduty")),
+}
+IMPURE = {"time", "random", "os", "socket", "subprocess", "asyncio", "threading", "secrets", "tempfile", "shutil"}
+DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "apprise", "pagerduty", "httpx"}
+#: Why a driver is imported outside blocks/.
+EXCEPTIONS = {
+    ("tasks/patient.py", "sqlalchemy"): "asks the ledger, and Prefect's settings, which server they are on",
+    ("flows/triggers/prefect_server.py", "sqlalchemy"): "names the types of Prefect's own database session",
+    ("flows/triggers/loading.py", "httpx"): "Prefect's client raises httpx' errors",
+    ("flows/triggers/responder_worker.py", "httpx"): "Prefect's client raises httpx' errors",
+    ("flows/triggers/plane.py", "httpx"): "asks whether the servers it started answer",
+}
+
+
+def pure(source: Source) -> bool:
+    decides = source.path.stem in PURE_STEMS or source.path.stem.startswith("decide")
+    return source.name in PURE_FILES or (decides and source.name.startswith("tasks/"))
+
+
+@pytest.mark.parametrize("layer", OURS)
+def test_imports_never_run_upwards(layer: str) -> None:
+    """A layer imports itself and what is below it, and never the tests or the patient."""
+    wrong = [
+        f"{source.name} imports {name}"
+        for source in sources(layer)
+        for name in source.imports()
+        if name.split(".")[0] in {*OURS, "tests"} - MAY_IMPORT[layer]
+    ]
+    assert not wrong
+
+
+def test_subjects_do_not_know_each_other() -> None:
+    """A package of tasks imports no other one; only flows compose subjects."""
+    subjects = {p.name for p in (ROOT / "tasks").iterdir() if (p / "__init__.py").exists()}
+    wrong = [
+        f"{source.name} imports {name}"
+        for subject in subjects
+        for source in sources(f"tasks/{subject}")
+        for name in source.imports()
+        if name.split(".")[0] == "tasks" and len(name.split(".")) > 1 and name.split(".")[1] in subjects - {subject}
+    ]
+    assert not wrong
+
+
+def test_procedures_do_not_import_each_other() -> None:
+    """A procedure is read alone: beside tasks and blocks it imports what makes it a procedure."""
+    wrong = [
+        f"{source.name} imports {name}"
+        for source in sources("flows")
+        if source.path.parent.name == "flows"
+        for name in source.imports()
+        if name.startswith("flows.") and not name.startswith("flows.procedure")
+    ]
+    assert not wrong
+
+
+def test_what_decides_is_pure() -> None:
+    """It imports the standard library without clock, chance and world, pydantic, and what is pure as well."""
+    ours = {source.module for source in sources(*OURS) if pure(source)}
+    packages = {module.rpartition(".")[0] for module in ours}
+    wrong = []
+    for source in filter(pure, sources(*OURS)):
+        for name in source.imports():
+            top = name.split(".")[0]
+            known = name in ours | packages or name.rpartition(".")[0] in ours
+            if not (known or top == "pydantic" or (top in sys.stdlib_module_names and top not in IMPURE)):
+                wrong.append(f"{source.name} imports {name}")
+    assert not wrong
+
+
+def test_there_are_pure_files() -> None:
+    """The list above names files that exist."""
+    assert not [name for name in PURE_FILES if not (ROOT / name).exists()]
+    assert [source for source in sources("tasks") if pure(source) and source.path.stem == "decide"]
+
+
+def test_drivers_are_imported_in_blocks() -> None:
+    """Only a block speaks to the outside world; every exception has its reason, and is still needed."""
+    found = {
+        (source.name, name.split(".")[0])
+        for source in sources("flows", "tasks")
+        for name in source.imports()
+        if name.split(".")[0] in DRIVERS
+    }
+    assert found - set(EXCEPTIONS) == set()
+    assert set(EXCEPTIONS) - found == set()
+
+
+def test_packages_are_empty() -> None:
+    """Importing a package runs nothing."""
+    assert not [source.name for source in sources(*OURS) if source.path.stem == "__init__" and source.text.strip()]
