@@ -1,4 +1,4 @@
-"""deployments.yaml against the flows: Prefect deploys a typo without a word, and an automation with one starts nothing."""
+"""deployments.yaml against the flows: Prefect deploys a typo without a word, and its automation starts nothing."""
 
 from __future__ import annotations
 

@@ -18,11 +18,7 @@ KINDS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def banned(name: str) -> bool:
     words = re.findall(r"[A-Z]?[a-z0-9]+", name)
-    return (
-        bool(BANNED & {word.lower() for word in words})
-        or "process_data" in name
-        or words[:1] in ([w] for w in BANNED_FIRST)
-    )
+    return bool(BANNED & {word.lower() for word in words}) or bool(BANNED_FIRST & set(words[:1]))
 
 
 def p90(values: list[int]) -> int:
