@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.effects import act
-from tasks.postgres import rejoining, unmanaged
+from tasks.postgres import clients, rejoining, unmanaged
 from tasks.postgres.hands import HANDS
 from tasks.postgres.reach import Reach
 from tasks.postgres.state import FailoverPlan, MovePlan, RejoinPlan, SwitchoverPlan
@@ -40,7 +40,7 @@ def promote(at: Reach, plan: MovePlan) -> str:
 @act("Lead clients to {plan.candidate}.")
 def route_writes(at: Reach, plan: MovePlan) -> str:
     """Point every pooler and environment file at the new primary."""
-    return unmanaged.route(at, plan)
+    return clients.route(at, plan)
 
 
 @act("Let the other standbys follow {plan.candidate}.")
@@ -57,13 +57,13 @@ def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
 
 def resume_on_old(at: Reach, plan: SwitchoverPlan) -> str:
     """Let clients go on with the old primary, since nobody was promoted."""
-    return unmanaged.resume(at, plan)
+    return clients.resume(at, plan)
 
 
 @act("Hold clients at the poolers.", undo=resume_on_old)
 def pause_clients(at: Reach, plan: SwitchoverPlan) -> str:
     """Let running transactions end and hold the next ones back."""
-    return unmanaged.pause(at, plan)
+    return clients.pause(at, plan)
 
 
 def start_primary(at: Reach, plan: SwitchoverPlan) -> str:
@@ -80,7 +80,7 @@ def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
 @act("Let clients go on.")
 def resume_clients(at: Reach, plan: SwitchoverPlan) -> str:
     """Release the clients that wait at the poolers."""
-    return unmanaged.resume(at, plan)
+    return clients.resume(at, plan)
 
 
 @act("Let {plan.old_primary} follow {plan.candidate}.")

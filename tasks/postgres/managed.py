@@ -7,9 +7,10 @@ from contextlib import suppress
 from blocks.errors import Ambiguous, SalvorError, StandDown, Transient
 from blocks.patroni import Patroni, PatroniRefused
 from tasks.postgres.candidates import settled
+from tasks.postgres.following import await_streaming
 from tasks.postgres.reach import Reach
 from tasks.postgres.state import FailoverPlan, Managed, MovePlan, SwitchoverPlan
-from tasks.postgres.unmanaged import await_streaming, each, until
+from tasks.postgres.waiting import each, until
 
 #: Seconds one answer of Patroni's REST API may take; it asks every member for /cluster.
 PATIENCE = 4.0

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from blocks.errors import SalvorError
 from blocks.postgres_node import PostgresNode
+from tasks.postgres.following import RELOAD, await_streaming, create_slot, point
 from tasks.postgres.reach import PATIENCE, Reach, quoted
 from tasks.postgres.state import RejoinPlan
-from tasks.postgres.unmanaged import RELOAD, await_streaming, create_slot, point
 
 #: Seconds a server may take to stop in order before it is killed: nobody is meant to write to it any more.
 STOP_SECONDS = 10.0

@@ -7,43 +7,20 @@ servers say afterwards.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable
 
 from blocks.errors import Ambiguous, SalvorError, StandDown, Transient
-from blocks.pgbouncer import PgBouncer
 from blocks.postgres_session import Row
 from tasks.postgres.candidates import SyncRule, settled, sync_setting
+from tasks.postgres.following import RELOAD, await_streaming, create_slot, point
 from tasks.postgres.reach import PATIENCE, SQL, Reach, lsn, quoted
 from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
+from tasks.postgres.waiting import each, until
 
-K = TypeVar("K")
-T = TypeVar("T")
 #: Seconds a fence command may take: a cloud's stop call is confirmed within a minute.
 POWER_PATIENCE = 60.0
 #: Seconds in which a standby begins to apply what it has received, if it can.
 SETTLING = 0.2
-#: Seconds between two looks while clients wait: about what a look itself costs.
-LOOK = 0.005
-RELOAD = "SELECT pg_reload_conf()"
-
-
-def each(names: Iterable[K], work: Callable[[K], T]) -> dict[K, T]:
-    """Do WORK for all NAMES at the same time."""
-    wanted = list(names)
-    with ThreadPoolExecutor(max_workers=max(1, len(wanted))) as pool:
-        return dict(zip(wanted, pool.map(work, wanted), strict=True))
-
-
-def until(true: Callable[[], bool], seconds: float) -> bool:
-    """Look again and again until it is TRUE or SECONDS have passed; say which."""
-    end = time.monotonic() + seconds
-    while not true():
-        if time.monotonic() > end:
-            return False
-        time.sleep(LOOK)
-    return True
 
 
 def fence(at: Reach, plan: FailoverPlan) -> str:
@@ -122,16 +99,6 @@ def receive_again(at: Reach, plan: MovePlan) -> str:
     names = (plan.candidate, *plan.siblings)
     each(names, lambda name: point(at, name, plan.old_primary))
     return f"{', '.join(names)} follow {plan.old_primary} again"
-
-
-def point(at: Reach, name: str, upstream: str, *, slot: bool = False) -> str:
-    """Let the standby NAME follow UPSTREAM, by reload: no restart, and reading clients stay."""
-    conninfo = quoted(at.cluster.replication_conninfo(upstream, name))
-    statements = [f"ALTER SYSTEM SET primary_conninfo = {conninfo}"]
-    statements += [f"ALTER SYSTEM SET primary_slot_name = {quoted(name)}"] if slot else []
-    # Without a password file the statement holds the password of the replication role.
-    at.sql(name, *statements, RELOAD, unlogged=not at.cluster.replication_passfile)
-    return f"{name} follows {upstream}"
 
 
 def settle(at: Reach, plan: FailoverPlan) -> FailoverPlan:
@@ -216,21 +183,6 @@ def led(at: Reach, name: str, new: str) -> str:
     return said
 
 
-def create_slot(name: str) -> str:
-    """Return the statement that reserves WAL for NAME unless it is reserved already."""
-    return SQL["create_slot"].replace("%(slot)s", quoted(name))
-
-
-def await_streaming(at: Reach, primary: str, names: set[str], seconds: float) -> list[str]:
-    """Wait until NAMES stream from PRIMARY; return those that do not in time."""
-
-    def missing() -> set[str]:
-        return names - {row["name"] for row in at.sql(primary, SQL["streaming"])}
-
-    until(lambda: not missing(), seconds)
-    return sorted(missing())
-
-
 def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
     """Flush dirty pages now, so that the shutdown finds few."""
     try:
@@ -238,23 +190,6 @@ def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
     except Transient as error:
         return f"no checkpoint: {error}"
     return f"{plan.old_primary} has little left to flush"
-
-
-def pause(at: Reach, plan: SwitchoverPlan) -> str:
-    """Hold clients at the poolers until their running transactions have ended; all poolers, or none."""
-    try:
-        each(at.poolers, lambda name: at.poolers[name].pause(plan.pause_seconds))
-    except SalvorError as error:
-        # A PAUSE that timed out goes on waiting inside PgBouncer and holds every new client meanwhile.
-        resume(at, plan)
-        raise StandDown(f"Clients could not be held ({error}) They go on with {plan.old_primary}.") from error
-    return f"clients wait at {', '.join(at.poolers)}" if at.poolers else "no pooler: clients will see errors"
-
-
-def resume(at: Reach, _plan: SwitchoverPlan) -> str:
-    """Let clients go on."""
-    each(at.poolers, lambda name: at.poolers[name].resume())
-    return f"clients go on at {', '.join(at.poolers)}" if at.poolers else "no pooler"
 
 
 def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
@@ -301,31 +236,3 @@ def demote(at: Reach, plan: SwitchoverPlan) -> str:
     node.start(PATIENCE * 6, as_standby=True)
     missing = await_streaming(at, new, {plan.old_primary}, plan.follow_seconds)
     return f"{plan.old_primary} does not stream yet" if missing else f"{plan.old_primary} follows {new}"
-
-
-def route(at: Reach, plan: MovePlan) -> str:
-    """Lead every pooler and environment file to the new primary; one that does not answer never stops the others."""
-    node = at.node(plan.candidate)
-    routes: dict[str, Callable[[str, int], str]] = {name: p.route for name, p in at.poolers.items()}
-    routes |= {name: e.point_to for name, e in at.env_files.items()}
-    # On a host that is frozen or cut off nothing ends the connections of clients: they would wait for its answer.
-    stuck = isinstance(plan, FailoverPlan) and (plan.old_primary, "process") not in plan.fences and bool(plan.fences)
-
-    def lead(name: str) -> str:
-        try:
-            said = routes[name](node.host, node.port)
-            if isinstance(plan, FailoverPlan) and name in at.poolers:
-                admit(at.poolers[name], stuck=stuck)
-        except SalvorError as error:
-            said = f"{name} was not led over: {error}"
-        return said
-
-    return "; ".join(each(routes, lead).values()) or "no pooler and no environment file: clients find it themselves"
-
-
-def admit(pooler: PgBouncer, *, stuck: bool) -> None:
-    """Let clients in again, whatever held them; those that are STUCK on the old primary are cut off from it first."""
-    if stuck:
-        pooler.kill()
-    pooler.resume()
-    pooler.enable()
