@@ -87,12 +87,12 @@ class Supervised:
                 start_new_session=True,
             )
         self._began_at = time.monotonic()
+        self._not_before = 0.0
 
     def due(self) -> bool:
         """Whether it has died and may be started again now; each death in a row makes the wait twice as long."""
         now = time.monotonic()
         if self.alive:
-            self._not_before = 0.0
             return False
         if not self._not_before:
             lived = now - self._began_at
