@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from blocks.errors import Misconfigured, Transient
 
-SECONDS = 10.0
+SECONDS = 5.0
 GONE_OR_CHANGED = {404, 409, 422}
 
 

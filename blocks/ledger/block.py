@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from prefect.blocks.core import Block
 from pydantic import Field, SecretStr, field_validator
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, OperationalError
 
 from blocks.errors import Misconfigured, SalvorError, Transient
 
@@ -26,6 +26,9 @@ POSTGRES_ARGS = {
     "options": "-c statement_timeout=5s -c lock_timeout=5s -c idle_in_transaction_session_timeout=10s",
     "application_name": "salvor-ledger",
 }
+NO_SUCH_TABLE = {"42P01", "42703"}
+NOT_ALLOWED = ("28", "3D", "42501", "25006")  # log-in, database, permission, read-only
+WRONG_ADDRESS = ("authentication failed", "does not exist", "readonly", "unable to open")
 BUSY_SECONDS = 10.0
 PATIENCE_SECONDS = 5.0
 
@@ -156,10 +159,10 @@ def _translated() -> Iterator[None]:
 
 def _ours(error: DBAPIError) -> SalvorError:
     said = str(error.orig).strip().splitlines()[0] if str(error.orig).strip() else type(error.orig).__name__
-    missing = "no such table" in said or "no such column" in said or isinstance(error, ProgrammingError)
-    if missing:
+    state = str(getattr(error.orig, "sqlstate", None) or "")
+    if state in NO_SUCH_TABLE or "no such table" in said or "no such column" in said:
         return Misconfigured(f"The ledger's tables are not up to date ({said}). Run: python -m blocks.ledger upgrade")
-    if any(word in said for word in ("password authentication", "does not exist", "readonly", "unable to open")):
+    if state.startswith(NOT_ALLOWED) or any(words in said for words in WRONG_ADDRESS):
         return Misconfigured(f"The ledger cannot be used ({said}). Correct the block: Ledger(url=...).save('ledger')")
     if isinstance(error, OperationalError) or error.connection_invalidated:
         return Transient(f"The ledger did not answer ({said}).")

@@ -12,6 +12,7 @@ from blocks.ledger.records import Notification, Parcel
 from blocks.paging import Paging
 
 LOG = logging.getLogger("salvor.notices")
+KNOWN: dict[str, Paging] = {}
 
 
 def deliver_notices(ledger: Ledger, paging: Paging | None = None) -> int:
@@ -52,9 +53,20 @@ def _deliver(ledger: Ledger, paging: Paging | None, parcel: Parcel) -> str:
 
 
 def _block() -> Paging | None:
+    """Load the block; while Prefect is down, the one that was loaded last: that is when people must be told."""
     try:
-        return cast("Paging", Paging.load("paging"))
+        KNOWN["paging"] = cast("Paging", Paging.load("paging"))
     except ValueError:
-        return None
+        KNOWN.clear()
     except Exception as error:
-        raise Transient(f"the block `paging` could not be loaded: {error}") from error
+        if not KNOWN:
+            raise Transient(f"the block `paging` could not be loaded: {error}") from error
+    return KNOWN.get("paging")
+
+
+def remember_paging() -> None:
+    """Load the block before it is needed."""
+    try:
+        _block()
+    except Transient as error:
+        LOG.warning("People cannot be told yet: %s", error)

@@ -9,25 +9,24 @@ from __future__ import annotations
 import logging
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from threading import Thread
+from typing import TypeVar
 
-from blocks.errors import SalvorError
+from blocks.errors import SalvorError, Transient
 from blocks.ledger import claims, orphans, outbox, runs
 from blocks.ledger.block import Ledger
-from blocks.ledger.records import Ending, Parcel, Run
-from blocks.prefect_runs import PrefectRuns, Runs, Unstartable
-from flows.procedure import RESUMES
-from flows.triggers.notices import deliver_notices
+from blocks.ledger.records import Parcel, Run
+from blocks.prefect_runs import PrefectRuns, Runs
+from flows.triggers.notices import deliver_notices, remember_paging
+from flows.triggers.resumption import resume, settle
 from tasks.guard import ledger as load_ledger
-from tasks.model import Frozen, Outcome
-from tasks.report import artifact_key
-from tasks.verdict import operation_of
+from tasks.model import Frozen
 
+T = TypeVar("T")
 LOG = logging.getLogger("salvor.sweep")
 EVERY_SECONDS = 1.0
-PRUNE_EVERY_SECONDS = 3600.0
-OUTCOMES = {outcome.value for outcome in Outcome}
+TIDY_EVERY_SECONDS = 3600.0
 
 
 class Swept(Frozen):
@@ -49,17 +48,16 @@ class Sweeper:
         self.tell = tell
         self.prefect = prefect or PrefectRuns()
         self._postman: Thread | None = None
-        self._pruned = time.monotonic()
+        self._tidied = 0.0
 
     def turn(self) -> Swept:
         """Do what is due. Never raises because of Prefect; the ledger's errors are the caller's."""
         dead = orphans.sweep(self.ledger)
         for run in dead:
             LOG.warning("Run %s (%s on %s) is dead.", run.id, run.procedure, run.target)
-        delivered = sum(self._delivered(parcel) for parcel in outbox.due(self.ledger, kinds=("run", "event")))
-        settled = sum(self._settled(run) for run in orphans.unsettled(self.ledger))
+        delivered = sum(while_answered(self._deliver, outbox.due(self.ledger, kinds=("run", "event"))))
+        settled = sum(while_answered(self._settle, orphans.unsettled(self.ledger)))
         self._notify()
-        self._prune()
         return Swept(dead=tuple(run.id for run in dead), delivered=delivered, settled=settled)
 
     def drain(self, seconds: float = 60.0) -> None:
@@ -67,87 +65,54 @@ class Sweeper:
         if self._postman is not None:
             self._postman.join(timeout=seconds)
 
-    def _delivered(self, parcel: Parcel) -> bool:
+    def _deliver(self, parcel: Parcel) -> bool:
         try:
             if parcel.kind == "run":
                 resume(self.ledger, self.prefect, runs.find(self.ledger, parcel.key))
             else:
                 self.prefect.post_event(parcel.payload)
-        except SalvorError as error:
+        except Exception as error:
             LOG.warning("%s %s was not delivered: %s", parcel.kind, parcel.key, error)
             outbox.failed(self.ledger, parcel.id, str(error))
-            return False
+            raise
         outbox.sent(self.ledger, parcel.id)
         return True
 
-    def _settled(self, run: Run) -> bool:
-        try:
-            settle(self.ledger, self.prefect, run)
-        except SalvorError as error:
-            LOG.warning("Prefect does not know yet how run %s ended: %s", run.id, error)
-            return False
+    def _settle(self, run: Run) -> bool:
+        settle(self.ledger, self.prefect, run)
         return True
 
     def _notify(self) -> None:
         if self._postman is None or not self._postman.is_alive():
-            self._postman = Thread(target=self.tell, args=(self.ledger,), name="notices", daemon=True)
+            self._postman = Thread(target=self._post, name="notices", daemon=True)
             self._postman.start()
 
-    def _prune(self) -> None:
-        if time.monotonic() - self._pruned > PRUNE_EVERY_SECONDS:
-            self._pruned = time.monotonic()
-            outbox.prune(self.ledger)
-            claims.prune(self.ledger)
+    def _post(self) -> None:
+        try:
+            if self._tidied == 0 or time.monotonic() - self._tidied > TIDY_EVERY_SECONDS:
+                self._tidied = time.monotonic()
+                self._tidy()
+            self.tell(self.ledger)
+        except Exception:
+            LOG.exception("Notifications were not sent, trying again.")
+
+    def _tidy(self) -> None:
+        if self.tell is deliver_notices:
+            remember_paging()
+        outbox.prune(self.ledger)
+        claims.prune(self.ledger)
 
 
-def resume(ledger: Ledger, prefect: Runs, run: Run) -> None:
-    """Start a dead run's deployment again with the same parameters, unless that is not wanted."""
-    if run.ended_at is not None:
-        return
-    seen = prefect.standing(run.flow_run_id)
-    if seen is not None and seen.cancelled:
-        if not seen.over:
-            prefect.cancel(run.flow_run_id)
-        orphans.give_up(ledger, run.id, _cancelled(run), cancelled=True)
-    elif seen is not None and seen.over and seen.name in OUTCOMES:
-        ending = Ending(outcome=seen.name, why=seen.message, operation=operation_of(Outcome(seen.name)))
-        orphans.end_as_told(ledger, run.id, ending)
-    else:
-        if seen is not None and not seen.over:
-            prefect.crash(run.flow_run_id, "Its process gave no sign of life; it is started again as a new run.")
-        _start_again(ledger, prefect, run)
-
-
-def _start_again(ledger: Ledger, prefect: Runs, run: Run) -> None:
-    try:
-        new = prefect.start(run.deployment_id or "", run.parameters, f"{RESUMES}{run.id}")
-    except Unstartable as error:
-        orphans.give_up(ledger, run.id, f"The process of this run died, and it could not be started again. {error}")
-    else:
-        LOG.warning("Run %s goes on for the dead run %s.", new, run.id)
-
-
-def _cancelled(run: Run) -> str:
-    if run.changed_at is None:
-        return "A person cancelled this run before it had changed anything."
-    return (
-        "A person cancelled this run after it had begun to change things. It is not started again by itself:"
-        " look at its timeline, then run it again to bring it to an end."
-    )
-
-
-def settle(ledger: Ledger, prefect: Runs, run: Run) -> None:
-    """See to it that Prefect shows the end, and the report, that the ledger holds."""
-    seen = prefect.standing(run.flow_run_id)
-    if seen is not None:
-        if run.reported_at is None and run.markdown:
-            said = f"{run.outcome}: {run.why}"
-            prefect.report(run.flow_run_id, artifact_key(run.procedure, run.target), run.markdown, said)
-            runs.reported(ledger, run.id)
-        if not seen.cancelled and seen.name not in OUTCOMES:
-            outcome = Outcome(run.outcome or Outcome.NEEDS_HUMAN)
-            prefect.end(run.flow_run_id, outcome, run.why, succeeded=outcome.succeeded)
-    runs.settled(ledger, run.id)
+def while_answered(work: Callable[[T], bool], items: Iterable[T]) -> Iterator[bool]:
+    """Do WORK for each of ITEMS; what cannot be done is passed over, a server that does not answer ends the turn."""
+    for item in items:
+        try:
+            yield work(item)
+        except Transient as error:
+            LOG.warning("Prefect did not answer, going on next time: %s", error)
+            return
+        except Exception:
+            LOG.exception("This cannot be done: %s", item)
 
 
 def sweep_once(ledger: Ledger) -> Swept:

@@ -22,7 +22,7 @@ from blocks.ledger.migrate import settings
 from blocks.ledger.schema import claims as claim_table
 from blocks.ledger.schema import metadata
 from blocks.ledger.schema import runs as run_table
-from tests.ledgers import new_run, sql, sqlite_ledger
+from tests.ledgers import new_run, postgres_ledger, sql, sqlite_ledger
 
 
 @pytest.mark.parametrize("url", ["mysql://root@db/salvor", "not a url", "postgres//x", ""])
@@ -73,6 +73,18 @@ def test_a_wrong_address_is_said(ledger_server, place, said):
     ledger = Ledger(url=SecretStr(f"{ledger_server}{place}"))
     with pytest.raises((Misconfigured, Transient), match=said), ledger.begin():
         pass
+
+
+def test_a_missing_permission_is_not_taken_for_a_missing_table(ledger_server):
+    """Each has its own remedy."""
+    sql(ledger_server, "DROP ROLE IF EXISTS stranger")
+    sql(ledger_server, "CREATE ROLE stranger LOGIN")
+    with postgres_ledger(ledger_server) as ledger:
+        url = ledger.url.get_secret_value().replace("salvor@", "stranger@")
+        stranger = Ledger(url=SecretStr(url))
+        with pytest.raises(Misconfigured, match="cannot be used .permission denied"):
+            new_run(stranger)
+        stranger.engine.dispose()
 
 
 def test_a_directory_that_cannot_be_written_is_misconfigured(tmp_path):

@@ -14,6 +14,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from pydantic import SecretStr
 
 from blocks.errors import Misconfigured, Transient
@@ -21,7 +22,7 @@ from blocks.ledger import outbox
 from blocks.ledger.records import Notification
 from blocks.ledger.schema import outbox as parcels
 from blocks.paging import PAGERDUTY, Paging
-from flows.triggers.notices import deliver_notices
+from flows.triggers.notices import deliver_notices, remember_paging
 
 PAGE = Notification(
     urgency="page",
@@ -231,6 +232,30 @@ def test_the_saved_block_is_used(book, service, prefect_server):
     Paging.delete("paging")
 
     assert sorted(path for path, _ in service.got + service.duty.got) == ["/chat", "/v2/enqueue"]
+
+
+def test_people_are_told_while_prefect_is_down(book, service, prefect_server):
+    """The block that was loaded before is used: that is when people must be told."""
+    paging(service, "chat", pagerduty=False).save("paging", overwrite=True)
+    remember_paging()
+    put(book)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+        deliver_notices(book)
+    Paging.delete("paging")
+    remember_paging()
+
+    assert [path for path, _ in service.got] == ["/chat"]
+
+
+def test_without_prefect_a_page_waits(book, service, prefect_server):
+    """Nobody knows yet whom to tell; the reason is kept."""
+    remember_paging()
+    put(book)
+    with temporary_settings({PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}):
+        remember_paging()
+        deliver_notices(book)
+
+    assert "`paging` could not be loaded" in outbox.undelivered(book)[0].last_error
 
 
 def test_a_parcel_that_makes_no_sense_does_not_stop_the_others(book, service):

@@ -179,6 +179,29 @@ def test_the_ledger_frees_the_lease_while_prefect_is_down(ledger, prefect):
     assert list(prefect.seen("runs")) == [f"{RESUMES}{run.id}"]
 
 
+def test_a_server_that_does_not_answer_is_asked_once_a_turn(ledger, prefect):
+    """Twenty questions of five seconds each would keep the next dead run waiting."""
+    for number in range(3):
+        outbox.put(ledger, "event", f"e{number}", {"id": f"e{number}"})
+        run, _ = claimed(ledger, f"k{number}")
+        runs.close(ledger, run.id, Ending(outcome="Recovered", why=""))
+    end_long_ago(ledger)
+    prefect.down, asked = True, []
+    prefect.standing = lambda run_id: asked.append(run_id) or PaperPrefect.standing(prefect, run_id)
+
+    assert (turn(ledger, prefect).delivered, len(asked)) == (0, 1)
+    assert [bool(parcel.last_error) for parcel in outbox.undelivered(ledger)] == [True, False, False]
+
+
+def test_what_cannot_be_done_does_not_stop_the_rest(ledger, prefect):
+    """An event that makes no sense, and a run whose end cannot be shown, are passed over."""
+    outbox.put(ledger, "event", "nonsense", {"no": "id"})
+    outbox.put(ledger, "event", "e1", {"id": "e1"})
+    assert turn(ledger, prefect).delivered == 1
+
+    assert [parcel.key for parcel in outbox.undelivered(ledger)] == ["nonsense"]
+
+
 def test_events_that_the_receiver_could_not_send_are_sent(ledger, prefect):
     """Stored before they were acknowledged, they reach Prefect late rather than never."""
     outbox.put(ledger, "event", "e1", {"id": "e1", "event": "alertmanager.alert.fired"})
@@ -224,7 +247,9 @@ class Line:
         self.left = number
 
     def __call__(self, frame, event, _arg):
-        if not frame.f_code.co_filename.endswith(("triggers/sweep.py", "ledger/orphans.py", "ledger/outbox.py")):
+        if not frame.f_code.co_filename.endswith(
+            ("triggers/sweep.py", "triggers/resumption.py", "ledger/orphans.py", "ledger/outbox.py")
+        ):
             return None
         if event == "line":
             self.left -= 1
