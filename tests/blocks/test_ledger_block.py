@@ -82,7 +82,7 @@ def test_a_missing_permission_is_not_taken_for_a_missing_table(ledger_server):
     with postgres_ledger(ledger_server) as ledger:
         url = ledger.url.get_secret_value().replace("salvor@", "stranger@")
         stranger = Ledger(url=SecretStr(url))
-        with pytest.raises(Misconfigured, match="cannot be used .permission denied"):
+        with pytest.raises(Misconfigured, match=r"cannot be used .permission denied"):
             new_run(stranger)
         stranger.engine.dispose()
 

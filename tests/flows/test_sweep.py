@@ -240,6 +240,9 @@ def test_a_run_that_prefect_never_knew_is_settled(ledger, prefect):
     assert orphans.unsettled(ledger) == []
 
 
+SWEEP = ("triggers/sweep.py", "triggers/resumption.py", "ledger/orphans.py", "ledger/outbox.py")
+
+
 class Line:
     """Kills the process at the N-th line of the sweep that is executed."""
 
@@ -247,9 +250,7 @@ class Line:
         self.left = number
 
     def __call__(self, frame, event, _arg):
-        if not frame.f_code.co_filename.endswith(
-            ("triggers/sweep.py", "triggers/resumption.py", "ledger/orphans.py", "ledger/outbox.py")
-        ):
+        if not frame.f_code.co_filename.endswith(SWEEP):
             return None
         if event == "line":
             self.left -= 1
