@@ -15,8 +15,6 @@ from blocks.ledger.runs import supersede
 from blocks.ledger.schema import leases, operations, runs
 from blocks.ledger.sql import insert_into, live_run, locked_lease, now
 
-CLOSED = ("done", "failed")
-
 
 def claim(ledger: Ledger, run_id: str, intent: Intent) -> Claimed:
     """Take the lease and open (or go on with) the operation; raise StandDown when a guard says no."""
@@ -107,7 +105,7 @@ def _refuse_flapping(connection: Connection, run: Row[Any], intent: Intent, at: 
     query = select(operations).where(
         table.resource == intent.resource,
         table.procedure == run.procedure,
-        table.status.in_(CLOSED),
+        table.status != "open",
         table.changed_at.is_not(None),
     )
     last = connection.execute(query.order_by(table.closed_at.desc()).limit(1)).first()

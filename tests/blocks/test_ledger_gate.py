@@ -160,6 +160,17 @@ def test_a_failed_change_also_counts_for_the_flap_breaker(ledger):
     assert "Flap breaker" in str(refusal(ledger, new_run(ledger), intent("k2")))
 
 
+def test_a_change_whose_run_died_also_counts_for_the_flap_breaker(ledger):
+    """The successor found nothing left to do, but the change was made."""
+    dead, claim = claimed(ledger)
+    act(ledger, dead, claim)
+    silence(ledger, dead.id)
+    orphans.sweep(ledger)
+    runs.close(ledger, new_run(ledger, resumes=dead.id).id, Ending(outcome="NothingToDo", why="n2 accepts writes"))
+
+    assert "Flap breaker" in str(refusal(ledger, new_run(ledger), intent("k2")))
+
+
 @pytest.mark.parametrize("procedure", ["fake-failover", "fake-switchover"])
 def test_what_changed_nothing_does_not_trip_the_flap_breaker(ledger, procedure):
     """A run that stood down, or took everything back, does not keep the next one out."""

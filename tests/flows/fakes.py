@@ -145,5 +145,15 @@ def fake_hasty(target: str, policy: FakePolicy = FakePolicy()) -> Report:  # noq
     return Report()
 
 
+@flow(name="fake-outer", validate_parameters=False)
+@concludes
+def fake_outer(target: str, policy: FakePolicy = FakePolicy()) -> Report:  # noqa: B008
+    """Run a procedure inside a procedure."""
+    PATIENT.look("outer")
+    inner = fake_failover(target, policy, return_state=True)
+    PATIENT.look("outer")
+    return Report(evidence=(Evidence(claim="the inner one recovered", seen=str(inner.name), holds=True),))
+
+
 class Died(BaseException):
     """The process died here."""

@@ -8,12 +8,14 @@ import time
 
 import pytest
 from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 
-from blocks.errors import Ambiguous, Misconfigured, StandDown, Transient
+from blocks.errors import Ambiguous, Misconfigured, SalvorError, StandDown, Transient
 from blocks.ledger import gate, orphans, outbox, runs
 from blocks.ledger.block import Ledger
 from blocks.ledger.schema import operations
 from blocks.ledger.schema import runs as run_table
+from tasks import guard
 from tasks.guard import current
 from tasks.model import Decision
 from tests.flows.fakes import (
@@ -23,6 +25,9 @@ from tests.flows.fakes import (
     fake_careless,
     fake_failover,
     fake_hasty,
+    fake_outer,
+    plan,
+    promote,
 )
 from tests.ledgers import intent, lease, new_run, postgres_ledger, silence, sql
 
@@ -387,3 +392,27 @@ def test_a_ledger_that_dies_in_the_middle_stops_the_run(prefect_server, ledger_s
     assert state.name == "NeedsHuman"
     assert patient.done == ["pause", "fence"]
     assert "ledger" in state.message
+
+
+def test_a_procedure_may_be_made_of_procedures(saved, patient):
+    """Each has its own row; the outer one is itself again afterwards."""
+    seen = []
+    patient.wrong["outer"] = lambda: seen.append(current().run.procedure)
+    state = fake_outer("orders", return_state=True)
+
+    assert (state.name, seen) == ("Recovered", ["fake-outer", "fake-outer"])
+    assert [run.procedure for run in runs.history(saved)] == ["fake-failover", "fake-outer"]
+
+
+def test_an_act_outside_a_procedure_is_not_done(prefect_server, patient):
+    """The sentence says what is missing."""
+    with pytest.raises(SalvorError, match="@concludes"):
+        promote(plan())
+    assert patient.done == []
+
+
+def test_a_ledger_block_that_cannot_be_loaded_is_transient(prefect_server):
+    """Prefect is away: that is not a missing ledger."""
+    away = {PREFECT_API_URL: "http://127.0.0.1:9/api", PREFECT_CLIENT_MAX_RETRIES: 0}
+    with temporary_settings(away), pytest.raises(Transient, match="could not be loaded"):
+        guard.ledger()
