@@ -23,6 +23,13 @@ def unfinished(ledger: Ledger, resource: str, procedure: str) -> dict[str, Any] 
     return plan
 
 
+def open_procedures(ledger: Ledger, resource: str) -> tuple[str, ...]:
+    """Name the procedures that are under way on RESOURCE, or died on it and are gone on with."""
+    mine = (operations.c.resource == resource) & (operations.c.status == "open")
+    with ledger.read() as connection:
+        return tuple(connection.execute(select(operations.c.procedure).where(mine).distinct()).scalars())
+
+
 def close_inherited(connection: Connection, run: Row[Any], *, needless: bool, at: datetime) -> None:
     """Close what the dead runs before RUN had left open, since RUN has ended without taking it up.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tasks.model import Decision
 from tasks.postgres.candidates import eligible, server_of, sync_setting
 from tasks.postgres.decide import objection, split_brain, unknown, why_not
+from tasks.postgres.judge import judge_handover
 from tasks.postgres.state import Cluster, Node, SwitchoverPlan, SwitchoverPolicy
 
 
@@ -33,10 +34,12 @@ def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[Switc
 
 
 def half_way(seen: Cluster, begun: SwitchoverPlan) -> bool:
-    """Whether a switchover was cut off after the old primary had stopped; every act finds its work done or does it."""
+    """Whether a switchover stopped after the old primary had; every act of it finds its work done or does it."""
     new, old = seen.node(begun.candidate), seen.node(begun.old_primary)
     if new.primary:
-        return server_of(new).timeline > begun.timeline and not old.primary
+        # One that ended is over when all of it holds: this run was asked for the next one.
+        over = "postgres-switchover" not in seen.under_way and all(e.holds for e in judge_handover(begun, seen))
+        return server_of(new).timeline > begun.timeline and not old.primary and not over
     stopped = old.host is not None and old.host.clean and not old.host.processes
     return new.standby and stopped and not seen.primaries
 

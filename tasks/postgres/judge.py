@@ -15,8 +15,12 @@ def judge_failover(plan: FailoverPlan, after: Cluster, activity: Activity) -> tu
 
 def judge_switchover(plan: SwitchoverPlan, after: Cluster, activity: Activity) -> tuple[Evidence, ...]:
     """Say whether writes moved and the old primary follows."""
-    follower = judge_follower(plan.old_primary, plan.candidate, after)
-    return (*judge_move(plan, after), follower, *judge_activity(plan, activity))
+    return (*judge_handover(plan, after), *judge_activity(plan, activity))
+
+
+def judge_handover(plan: SwitchoverPlan, after: Cluster) -> tuple[Evidence, ...]:
+    """Say of a switchover what can be seen at any later time."""
+    return (*judge_move(plan, after), judge_follower(plan.old_primary, plan.candidate, after))
 
 
 def judge_rejoin(plan: RejoinPlan, after: Cluster) -> tuple[Evidence, ...]:

@@ -59,6 +59,7 @@ def observe_cluster(at: Reach) -> Cluster:
         unfinished=cut_off(at, "postgres-failover", FailoverPlan),
         unfinished_switchover=cut_off(at, "postgres-switchover", SwitchoverPlan),
     )
+        under_way=operations.open_procedures(current().ledger, at.resource),
 
 
 @probe

@@ -140,6 +140,7 @@ class Cluster(Frozen):
     poolers_are_the_only_way_in: bool = False
     unfinished: FailoverPlan | None = None  #: of a run that was cut off
     unfinished_switchover: SwitchoverPlan | None = None
+    under_way: tuple[str, ...] = ()  #: procedures that were begun and have no end yet
 
     def node(self, name: str) -> Node:
         """Return the member called NAME."""

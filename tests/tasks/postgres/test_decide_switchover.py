@@ -89,6 +89,19 @@ def test_a_switchover_that_was_cut_off_is_finished():
     assert "run postgres-failover" in decide_switchover(crashed, POLICY).why
 
 
+def test_a_switchover_that_ended_is_gone_on_with_only_while_something_is_left_of_it():
+    """The next one that is asked for is a new one; but a run that resumes a dead one never moves anybody twice."""
+    plan = decide_switchover(healthy(), POLICY).plan
+    lead = primary("n2", feeds=("n1", "n3"), timeline=2, synchronous_standby_names=plan.sync_names)
+    done = [standby(n, upstream=receiver("n2"), timeline=2) for n in ("n1", "n3")]
+    over = cluster(lead, *done, routes=(route("n2"),), unfinished_switchover=plan)
+    assert decide_switchover(over, POLICY).plan.old_primary == "n2"
+    resumed = over.model_copy(update={"under_way": ("postgres-switchover",)})
+    assert decide_switchover(resumed, POLICY).plan == plan
+    held = over.model_copy(update={"routes": (route("n2", paused=True),)})
+    assert decide_switchover(held, POLICY).plan == plan
+
+
 def test_an_unknown_candidate_is_refused_by_name():
     """A wish that cannot be met is not replaced by another node."""
     assert "no node n9" in decide_switchover(healthy(), SwitchoverPolicy(candidate="n9")).why
