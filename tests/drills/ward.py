@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any, Self
@@ -19,7 +18,7 @@ from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_H
 
 from blocks.ledger import positions, runs
 from blocks.ledger.block import Ledger
-from blocks.ledger.records import Position, Run
+from blocks.ledger.records import Run
 from blocks.postgres import PostgresCluster
 from flows.triggers.plane import Plane
 from flows.triggers.supervisor import began
@@ -27,6 +26,7 @@ from flows.triggers.supervisor import end as end_process
 from tasks.model import Outcome, Policy
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab
+from tests.lab.records import record
 
 NUMBERS = count(1)
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
@@ -83,21 +83,7 @@ class Ward:
 
     def record(self, node: str = "n1") -> None:
         """Write down the primary's position, as a sentinel does every second."""
-        query = (
-            "SELECT (pg_current_wal_flush_lsn() - '0/0')::bigint, current_setting('synchronous_standby_names'),"
-            " ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int"
-        )
-        lsn, names, timeline = self.lab.psql(node, query)[0]
-        position = Position(
-            resource=self.resource,
-            node=node,
-            lsn=int(lsn),
-            timeline=timeline,
-            synchronous_standby_names=names,
-            streaming=tuple(self.lab.streaming(node)),
-            at=datetime.now(UTC),
-        )
-        positions.record(self.ledger, position)
+        record(self.ledger, self.resource, self.lab, node)
 
     # --- runs
 

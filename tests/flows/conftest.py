@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.flows import fakes
+from tests.flows.orders import cluster
 
 
 @pytest.fixture
@@ -20,3 +21,10 @@ def saved(prefect_server, book):
     """Give the ledger that the flows load."""
     book.save("ledger", overwrite=True)
     return book
+
+
+@pytest.fixture
+def orders(saved):
+    """Give a real cluster that the flows know as `orders`."""
+    with cluster(saved) as lab:
+        yield lab
