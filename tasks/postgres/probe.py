@@ -11,7 +11,7 @@ from blocks.ledger import operations, positions
 from blocks.postgres_node import PostgresNode
 from blocks.postgres_session import Answer, Row, ask, finish
 from tasks.effects import probe
-from tasks.guard import current
+from tasks.guard import current, refuse_if_patient
 from tasks.postgres.hands import HANDS
 from tasks.postgres.managed import observe_managed
 from tasks.postgres.reach import SQL, Reach, lsn, quoted
@@ -44,22 +44,25 @@ TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeli
 @probe
 def observe_cluster(at: Reach) -> Cluster:
     """Look at everything once. What does not answer is seen as not answering: this never raises for a dead node."""
-    nodes, routes, managed = finish(_look(at))
+    known = last_recorded(at)
+    nodes, routes, managed = finish(_look(at, known.node if known else ""))
+    addresses = [(node.host, node.port) for node in at.cluster.nodes]
+    refuse_if_patient(current().ledger, addresses, {n.server.system_identifier for n in nodes if n.server})
     found = {m for n in nodes if n.server for m in n.server.managers} | ({"patroni"} if managed else set())
     return Cluster(
         resource=at.resource,
         at=datetime.now(UTC),
         nodes=nodes,
         routes=routes,
-        recorded=last_recorded(at),
+        recorded=last_recorded(at),  # not `known`: a sentinel may just have written its last
         managers=tuple(sorted(found)),
         managed=managed,
         sync_standbys=at.cluster.sync_standbys,
         poolers_are_the_only_way_in=at.cluster.poolers_are_the_only_way_in,
         unfinished=cut_off(at, "postgres-failover", FailoverPlan),
         unfinished_switchover=cut_off(at, "postgres-switchover", SwitchoverPlan),
-    )
         under_way=operations.open_procedures(current().ledger, at.resource),
+    )
 
 
 @probe
@@ -89,18 +92,20 @@ def observe_activity(at: Reach, plan: MovePlan, before: Cluster) -> Activity:
     return Activity(asked=True, again=again, longest_gap_seconds=rows[0]["longest_gap_seconds"])
 
 
-async def _look(at: Reach) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:
-    nodes = asyncio.gather(*(_node(at, n) for n in at.cluster.nodes))
+async def _look(at: Reach, primary: str) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:
+    nodes = asyncio.gather(*(_node(at, n, suspect=n.name == primary) for n in at.cluster.nodes))
     routes = asyncio.gather(*(asyncio.to_thread(_route, at, name) for name in (*at.poolers, *at.env_files)))
     managed = asyncio.to_thread(observe_managed, at)
     seen = await asyncio.gather(nodes, routes, managed)
     return tuple(seen[0]), tuple(seen[1]), seen[2]
 
 
-async def _node(at: Reach, node: PostgresNode) -> Node:
+async def _node(at: Reach, node: PostgresNode, *, suspect: bool) -> Node:
     deadline = at.cluster.probe_deadline_seconds
     asked = asyncio.ensure_future(ask(at.cluster.conninfo(node.name), SQL["observe_node"], deadline))
-    await asyncio.wait({asked}, timeout=SUSPICIOUS_SECONDS)
+    # Whatever the primary answers, its host is asked too: a frozen one costs one deadline, not two.
+    if not suspect:
+        await asyncio.wait({asked}, timeout=SUSPICIOUS_SECONDS)
     look = None
     if not node.managed and (not asked.done() or asked.result().kind != "answered" or _primary(asked.result())):
         look = asyncio.to_thread(_host, node, deadline)
