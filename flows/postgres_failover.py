@@ -1,12 +1,12 @@
 """PostgreSQL failover: promote a standby because the primary is gone.
 
-**Meaning**     The primary takes no writes: it is dead, frozen, or cut off from its standbys too.
+**Meaning.** The primary takes no writes: it is dead, frozen, or cut off from its standbys too.
 
-**Impact**      Every write fails. Reads go on from the standbys.
+**Impact.** Every write fails. Reads go on from the standbys.
 
-**Diagnosis**   The report of this run shows what each node said, who was chosen and why, and what that loses.
+**Diagnosis.** The report of this run shows what each node said, who was chosen and why, and what that loses.
 
-**Mitigation**  Run this. *Refused* says what speaks against it and what to mend. Raise `rpo_bytes` only if losing that
+**Mitigation.** Run this. *Refused* says what speaks against it and what to mend. Raise `rpo_bytes` only if losing that
 much is agreed. *NeedsHuman* means that it is not known whether somebody was promoted: look at the evidence, then run
 this again; it looks first and goes on from where things stand. Afterwards run postgres-rejoin for the old primary.
 """
@@ -38,11 +38,11 @@ def postgres_failover(
     """Promote the most advanced standby of a cluster whose primary is gone.
 
     Args:
-        target: Name of the PostgresCluster block, e.g. orders.
+        target: Which cluster: the name of its block under Blocks, e.g. orders.
         policy: What may be lost, what counts as a fence, who approves.
         reason: What happened, in your words; kept in the report.
-        requested_by: Who asks for this run; somebody else must approve it when an approval is needed.
-        alert: Fingerprint of the alert that asks for it; a resolved alert stops the run before it changes anything.
+        requested_by: Your name. When an approval is needed, somebody else must give it.
+        alert: Leave it empty. An alert fills in its fingerprint; one that is resolved in time starts nothing.
     """
     at = reach(target)
 

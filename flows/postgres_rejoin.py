@@ -1,14 +1,14 @@
 """PostgreSQL rejoin: bring an old primary, or a standby that fell off, back behind the primary.
 
-**Meaning**     A node does not follow the primary. After a failover that is the old primary; it may hold rows that
+**Meaning.** A node does not follow the primary. After a failover that is the old primary; it may hold rows that
 nobody else has.
 
-**Impact**      None for clients. Until it is back the cluster has one standby less.
+**Impact.** None for clients. Until it is back the cluster has one standby less.
 
-**Diagnosis**   The plan says which node, and by which way: pointed, started, rewound or copied. The timeline says how
+**Diagnosis.** The plan says which node, and by which way: pointed, started, rewound or copied. The timeline says how
 many commits only this node held, and where they are kept.
 
-**Mitigation**  Run this, once for each node. A rewind that is impossible is followed by a copy of the primary, with the
+**Mitigation.** Run this, once for each node. A rewind that is impossible is followed by a copy of the primary, with the
 old directory kept beside it; when there is no room for that, the run says how much is missing.
 """
 
@@ -39,11 +39,11 @@ def postgres_rejoin(
     """Bring one node that does not follow back behind the primary.
 
     Args:
-        target: Name of the PostgresCluster block, e.g. orders.
+        target: Which cluster: the name of its block under Blocks, e.g. orders.
         policy: Which node, and whether the primary may be copied when a rewind is impossible.
         reason: Why, in your words; kept in the report.
-        requested_by: Who asks for this run; somebody else must approve it when an approval is needed.
-        alert: Fingerprint of the alert that asks for it, if any.
+        requested_by: Your name. When an approval is needed, somebody else must give it.
+        alert: Leave it empty. An alert fills in its fingerprint.
     """
     at = reach(target)
 

@@ -1,13 +1,13 @@
 """PostgreSQL switchover: hand writes over to a standby, on purpose and without losing a row.
 
-**Meaning**     The primary shall move: maintenance of its host, a minor upgrade, a rehearsal.
+**Meaning.** The primary shall move: maintenance of its host, a minor upgrade, a rehearsal.
 
-**Impact**      Through PgBouncer clients wait for less than a second and see no error. Clients that connect directly
+**Impact.** Through PgBouncer clients wait for less than a second and see no error. Clients that connect directly
 see their connection end.
 
-**Diagnosis**   The report shows who handed over to whom, how long each step took, and that every standby follows.
+**Diagnosis.** The report shows who handed over to whom, how long each step took, and that every standby follows.
 
-**Mitigation**  Until the promotion every failure and every time-out gives everything back to the old primary by itself.
+**Mitigation.** Until the promotion every failure and every time-out gives everything back to the old primary by itself.
 *Refused* says what to mend. After the promotion there is only forward: run postgres-failover to finish the routes,
 postgres-rejoin to bring the old primary back.
 """
@@ -48,11 +48,11 @@ def postgres_switchover(
     """Move the primary to a standby with no lost row and, through PgBouncer, no client error.
 
     Args:
-        target: Name of the PostgresCluster block, e.g. orders.
+        target: Which cluster: the name of its block under Blocks, e.g. orders.
         policy: Who takes over, and how long clients may be held before everything is given back.
         reason: Why it is moved, in your words; kept in the report.
-        requested_by: Who asks for this run; somebody else must approve it when an approval is needed.
-        alert: Fingerprint of the alert that asks for it, if any.
+        requested_by: Your name. When an approval is needed, somebody else must give it.
+        alert: Leave it empty. An alert fills in its fingerprint.
     """
     at = reach(target)
 

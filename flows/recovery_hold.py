@@ -1,10 +1,13 @@
 """Recovery hold: the kill switch, and the maintenance or freeze window.
 
-Meaning     Somebody wants no recovery to begin on a target (or, with target `*`, on anything) for some hours.
-Impact      Every procedure on it ends as Refused at its gate, naming this hold, its reason and who placed it.
-            A run that has passed its gate goes on; cancel it in the UI if it must stop too.
-Diagnosis   The report lists what is held and until when; every refused run says which hold refused it.
-Mitigation  Run this again with `hours` 0 to lift the hold; it also ends by itself.
+**Meaning.** Somebody wants no recovery to begin on a target (or, with target `*`, on anything) for some hours.
+
+**Impact.** Every procedure on it ends as *Refused* at its gate, naming this hold, its reason and who placed it. A run
+that has passed its gate goes on; cancel it in the UI if it must stop too.
+
+**Diagnosis.** The report lists what is held and until when; every refused run says which hold refused it.
+
+**Mitigation.** Run this again with `hours` 0 to lift the hold; it also ends by itself.
 """
 
 from __future__ import annotations
@@ -31,11 +34,11 @@ def recovery_hold(
     """Begin no recovery of a target for some hours, or lift that.
 
     Args:
-        target: What is held: the name of a target, or * for everything.
+        target: What is held: the name of a cluster, e.g. orders, or * for everything.
         policy: For how long, from when.
-        reason: Why; whoever is refused reads it.
-        requested_by: Who asks for it.
-        alert: The alert that caused it, if any.
+        reason: Why, in your words; whoever is refused reads it.
+        requested_by: Your name; whoever is refused reads it.
+        alert: Leave it empty. An alert fills in its fingerprint.
     """
     asked = Asked(target=target, reason=reason, by=requested_by)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from prefect.exceptions import FlowPauseTimeout
@@ -16,25 +17,31 @@ from blocks.ledger.block import Ledger
 from blocks.ledger.records import Notification, Run
 from blocks.prefect_runs import PrefectRuns
 from tasks.model import Plan, Policy
-from tasks.report import log, plan_text, run_url
+from tasks.report import log, plan_details, plan_text, run_url
+
+#: Prefect's UI hides it well.
+TO_ANSWER = "To answer, open this run in the UI and choose Resume in its menu, the three dots at the top right."
 
 
 class Approval(RunInput):
     """The form under the Resume button."""
 
-    decision: Literal["approve", "reject"] = Field(description="What to do with this plan.")
-    approver: str = Field(min_length=2, description="Your name; it must not be the one who asked for this run.")
-    comment: str = Field(default="", description="Why; it is kept with the plan.")
+    decision: Literal["approve", "reject"] = Field(
+        description="approve: do exactly this, now. reject: end the run; nothing is changed."
+    )
+    approver: str = Field(min_length=2, description="Your name. Whoever asked for this run cannot approve it.")
+    comment: str = Field(default="", description="Why, in your words; kept in the report.")
 
 
 def ask_person(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> Approval:
     """Wait for somebody other than the requester to approve PLAN; raise StandDown when nobody does."""
     _know_requester(run)
-    _announce(ledger, run, plan, policy)
     give_up = time.monotonic() + policy.approval_seconds
+    question = _question(run, plan, datetime.now(UTC) + timedelta(seconds=policy.approval_seconds))
+    _announce(ledger, run, plan, question)
     notice, asked = "", 0
     while True:
-        answer = _answer(run, plan, give_up, f"{notice}{plan_text(plan)}", asked)
+        answer = _answer(run, plan, give_up, f"{notice}{question}\n\n{plan_details(plan)}", asked)
         notice, asked = _objection(run, answer), asked + 1
         if answer is not None and not notice:
             return _agreed(answer)
@@ -46,6 +53,16 @@ def _know_requester(run: Run) -> None:
         raise StandDown(
             "This needs an approval by somebody other than the requester: say in requested_by who asks for it."
         )
+
+
+def _question(run: Run, plan: Plan, until: datetime) -> str:
+    reason = str(run.parameters.get("reason", ""))
+    asked_by = ": ".join(said for said in (run.requested_by or f"alert {run.alert}", reason) if said)
+    return (
+        f"**{run.procedure} on {run.target}** wants to do this. Nothing has been changed yet.\n\n{plan_text(plan)}\n\n"
+        f"**Asked for by:** {asked_by}\n\n"
+        f"**Answer before** {until:%Y-%m-%d %H:%M:%S} UTC; after that nothing is done."
+    )
 
 
 def _answer(run: Run, plan: Plan, give_up: float, description: str, asked: int) -> Approval | None:
@@ -90,11 +107,12 @@ def _agreed(answer: Approval) -> Approval:
     return answer
 
 
-def _announce(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> None:
+def _announce(ledger: Ledger, run: Run, plan: Plan, question: str) -> None:
+    log(f"Waiting for an approval: {TO_ANSWER}")
     note = Notification(
         urgency="page",
         title=f"{run.procedure} on {run.target} waits for an approval",
-        body=f"{plan_text(plan)}\n\nIt waits for {policy.approval_seconds} s, then does nothing.",
+        body=f"{question}\n\n{TO_ANSWER}",
         about=f"{run.procedure} on {run.target}",
         resource=plan.resource,
         run_id=run.flow_run_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
-from typing import ClassVar, Generic, Literal, Self, TypeVar
+from typing import Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny
 
@@ -31,41 +31,57 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+#: At the end of every form: set once for a target, if ever.
+SELDOM_CHANGED = ("approval_seconds", "min_interval_seconds", "timeout_seconds", "max_attempts")
+
+
+def number_fields(schema: dict[str, Any]) -> None:
+    """Give the fields the order in which a person wants them: Prefect's UI sorts the form by `position`."""
+    fields = schema.get("properties", {})
+    last = [name for name in SELDOM_CHANGED if name in fields]
+    for position, name in enumerate([name for name in fields if name not in last] + last):
+        fields[name]["position"] = position
+
+
 class Policy(Frozen):
     """The part of the run form that every procedure has."""
 
+    model_config = ConfigDict(json_schema_extra=number_fields)
+
     dry_run: bool = Field(
-        default=False, description="Look, decide and write the report, but change nothing on the target."
+        default=False,
+        description="On: look, decide and write the report, but change nothing. Off: do it.",
     )
     approval: Literal["auto", "person"] = Field(
         default="auto",
-        description="`auto`: go on when every guard agrees. `person`: wait until somebody other than the requester "
-        "approves the plan.",
+        description="auto: go on when every guard agrees; a person is asked only where no proof can be had, as of a "
+        "fence. person: always wait until somebody other than the requester approves the plan.",
     )
     approval_seconds: int = Field(
         default=900,
         ge=5,
         le=86_400,
-        description="Seconds to wait for an approval; then nothing is done and on-call is paged.",
+        description="How many seconds to wait for an approval. Then nothing is done, and on-call is paged.",
     )
     max_attempts: int = Field(
         default=3,
         ge=1,
         le=10,
-        description="How often a run that died half-way is started again before a person is called.",
+        description="How often this is tried in all, when a run dies half-way, before a person is called.",
     )
     min_interval_seconds: int = Field(
         default=600,
         ge=0,
         le=86_400,
-        description="Flap breaker: refuse when the same procedure changed the same target"
-        " less than this many seconds ago.",
+        description="Flap breaker: refuse when this procedure changed the same target less than so many seconds ago. "
+        "0 allows it at once.",
     )
     timeout_seconds: int = Field(
         default=300,
         ge=10,
         le=86_400,
-        description="Seconds a whole run may take; past it no further change is begun.",
+        description="How many seconds the run may take, the wait for an approval not counted. Past that no further "
+        "step is begun.",
     )
 
 

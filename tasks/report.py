@@ -14,9 +14,9 @@ from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.utilities.urls import url_for
 
-from tasks.report_text import plan_text, render
+from tasks.report_text import plan_details, plan_text, render
 
-__all__ = ["Progress", "artifact_key", "log", "plan_text", "publish", "render", "run_url"]
+__all__ = ["Progress", "artifact_key", "log", "plan_details", "plan_text", "publish", "render", "run_url"]
 
 #: Between two updates of the progress bar; the recovery itself needs the processor more.
 PAUSE_SECONDS = 0.5

@@ -10,6 +10,14 @@ from tasks.model import Evidence, Frozen, Outcome, Plan, Report, Step
 
 LIMIT_BYTES = 95_000  # an artifact beyond 100 kB makes the UI slow
 CELL_CHARACTERS = 600
+SAID_ALREADY = {
+    "resource",
+    "key",
+    "once",
+    "why",
+    "loss",
+    "ask",
+}  #: of a plan: in its sentences, or of no use to a person
 
 MEANING = {
     Outcome.RECOVERED: "Nobody has to do anything: everything that was promised was seen to hold.",
@@ -30,6 +38,7 @@ class Facts(Frozen):
     started_at: datetime
     ended_at: datetime
     requested_by: str = ""
+    approved_by: str = ""
     reason: str = ""
     alert: str = ""
     attempt: int = 1
@@ -70,18 +79,18 @@ def _lost(plan: Plan | None) -> str:
 
 
 def _evidence(evidence: Iterable[Evidence]) -> str:
-    rows = [(e.claim, e.seen, "yes" if e.holds else "**NO**") for e in evidence]
-    return f"## Evidence\n\n{_table(('claim', 'seen', 'holds'), rows)}" if rows else ""
+    rows = [("yes" if e.holds else "**NO**", e.claim, e.seen) for e in evidence]
+    return f"## Evidence\n\n{_table(('holds', 'claim', 'seen'), rows)}" if rows else ""
 
 
 def _timeline(steps: Iterable[Step], start: datetime) -> str:
     rows = [(f"{s.started_at:%H:%M:%S.%f}"[:-3], _after(s, start), s.sentence, _result(s)) for s in steps]
-    return f"## Timeline (UTC)\n\n{_table(('time', 'after', 'what', 'result'), rows)}" if rows else ""
+    return f"## Timeline (UTC)\n\n{_table(('time', 'seconds', 'what', 'result'), rows)}" if rows else ""
 
 
 def _after(step: Step, start: datetime) -> str:
     seconds = (step.started_at - start).total_seconds()
-    return f"+{seconds:.2f} s" if seconds >= 0 else f"{seconds:.0f} s, an earlier run"
+    return f"+{seconds:.2f}" if seconds >= 0 else f"{seconds:.0f}, an earlier run"
 
 
 def _result(step: Step) -> str:
@@ -105,7 +114,8 @@ def _unchecked(unverified: Iterable[str]) -> str:
 
 
 def _circumstances(facts: Facts) -> str:
-    rows = [("asked for by", facts.requested_by), ("reason", facts.reason), ("alert", facts.alert)]
+    rows = [("asked for by", facts.requested_by), ("approved by", facts.approved_by)]
+    rows += [("reason", facts.reason), ("alert", facts.alert)]
     rows += [("attempt", str(facts.attempt) if facts.attempt > 1 else ""), ("run", facts.url)]
     known = [row for row in rows if row[1]]
     return f"## Circumstances\n\n{_table(('what', 'is'), known)}" if known else ""
@@ -122,9 +132,23 @@ def _plan(plan: Plan | None) -> str:
 
 def plan_text(plan: Plan) -> str:
     """Say what a person is asked to approve."""
-    ask = f"\n\n**Why a person is asked:** {plan.ask}" if plan.ask else ""
-    content = json.dumps(plan.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    return f"## {plan.why}\n\n**What will be lost:** {plan.loss}{ask}\n\n```json\n{content}\n```"
+    ask = plan.ask or "the policy of this run says that one must approve."
+    return f"## {plan.why}\n\n**What will be lost:** {plan.loss}\n\n**Why a person is asked:** {ask}"
+
+
+def plan_details(plan: Plan) -> str:
+    """Lay out what a plan says beyond its sentences."""
+    content = plan.model_dump(mode="json", exclude=SAID_ALREADY)
+    rows = [(name.replace("_", " "), _plain(value)) for name, value in content.items() if value not in ("", None, [])]
+    return _table(("in the plan", "is"), rows) if rows else ""
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(" by ".join(map(str, each)) if isinstance(each, list) else str(each) for each in value)
+    return str(value)
 
 
 def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

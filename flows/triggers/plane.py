@@ -87,6 +87,9 @@ class Plane:
             "PREFECT_API_AUTH_STRING": self.auth,
             "PREFECT_SERVER_API_AUTH_STRING": self.auth,
             "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+            "PREFECT_SERVER_UI_SHOW_PROMOTIONAL_CONTENT": "false",
+            # Prefect links to its older UI, which answers somebody not yet signed in with "Page not found".
+            "PREFECT_UI_URL": f"{self.ui_url}/v2",
             "PREFECT_CLIENT_CSRF_SUPPORT_ENABLED": "false",
             "PREFECT_WORKER_QUERY_SECONDS": "5",
             "PYTHONUNBUFFERED": "1",

@@ -16,13 +16,16 @@ class HoldPolicy(Policy):
     """The form of a hold."""
 
     hours: float = Field(
-        default=4, ge=0, le=24 * 60, description="For how many hours nothing is begun; 0 lifts the hold that is there."
+        default=4,
+        ge=0,
+        le=24 * 60,
+        description="For how many hours no recovery begins. 0 lifts the hold that is there.",
     )
     starts_in_hours: float = Field(
-        default=0, ge=0, le=24 * 60, description="Hours until it begins, for a freeze that is planned; 0 is now."
+        default=0, ge=0, le=24 * 60, description="In how many hours the hold begins, for a planned freeze. 0 is now."
     )
     min_interval_seconds: int = Field(
-        default=0, ge=0, le=86_400, description="Flap breaker; a hold may follow another at once."
+        default=0, ge=0, le=86_400, description="Flap breaker; a hold may follow another at once, so leave it at 0."
     )
 
 

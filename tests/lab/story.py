@@ -88,7 +88,7 @@ def figures(story: Story, run: Run | None, account: Tally, ui_url: str) -> dict[
         "retried_errors": account.errors,
         "detection_seconds": None,
         "event_to_first_task_seconds": None,
-        "run_url": f"{ui_url}/runs/flow-run/{run.flow_run_id}" if run else "",
+        "run_url": f"{ui_url}/v2/runs/flow-run/{run.flow_run_id}" if run else "",
     }
     if alarm := story.chronicle.alarm():
         numbers["detection_seconds"] = round(alarm[0].timestamp() - story.killed_at, 3)

@@ -8,7 +8,7 @@ import pytest
 
 from tasks.model import Evidence, Outcome, Plan, Report, Step
 from tasks.report import artifact_key, run_url
-from tasks.report_text import LIMIT_BYTES, MEANING, Facts, plan_text, render
+from tasks.report_text import LIMIT_BYTES, MEANING, Facts, plan_details, plan_text, render
 
 START = datetime(2026, 11, 22, 3, 0, 0, 250_000, tzinfo=UTC)
 FACTS = Facts(
@@ -63,18 +63,18 @@ At most 120 bytes.
 
 ## Evidence
 
-| claim | seen | holds |
+| holds | claim | seen |
 | --- | --- | --- |
-| n2 accepts writes | a row | yes |
-| all standbys follow \\| n2 | n3 does not | **NO** |
+| yes | n2 accepts writes | a row |
+| **NO** | all standbys follow \\| n2 | n3 does not |
 
 ## Timeline (UTC)
 
-| time | after | what | result |
+| time | seconds | what | result |
 | --- | --- | --- | --- |
-| 03:00:00.350 | +0.10 s | Stop n1 | it was gone (0.25 s) |
-| 03:00:00.750 | +0.50 s | Promote n2 | **failed:** no answer |
-| 03:00:01.450 | +1.20 s | Send the writes to n2 | **no end is known: the process died in it** |
+| 03:00:00.350 | +0.10 | Stop n1 | it was gone (0.25 s) |
+| 03:00:00.750 | +0.50 | Promote n2 | **failed:** no answer |
+| 03:00:01.450 | +1.20 | Send the writes to n2 | **no end is known: the process died in it** |
 
 ## Figures
 
@@ -136,7 +136,7 @@ def test_a_dry_run_and_an_earlier_attempt_are_marked():
     )
     text = render(report(timeline=steps), FACTS.model_copy(update={"dry_run": True, "attempt": 2}))
     assert "(dry run)" in text.splitlines()[0]
-    assert "| -20 s, an earlier run | Stop n1 | stopped (1.00 s) |" in text
+    assert "| -20, an earlier run | Stop n1 | stopped (1.00 s) |" in text
     assert "| dry run, not done |" in text
     assert "| attempt | 2 |" in text
 
@@ -165,8 +165,29 @@ def test_a_plan_is_shown_before_it_is_approved():
     text = plan_text(PLAN.model_copy(update={"ask": "No fence can be proven."}))
     assert text.startswith("## n1 is gone\n\n**What will be lost:** At most 120 bytes.")
     assert "**Why a person is asked:** No fence can be proven." in text
-    assert '"resource": "recovery.postgres.orders"' in text
-    assert "Why a person is asked" not in plan_text(PLAN)
+    assert "the policy of this run says" in plan_text(PLAN)
+
+
+class MovePlan(Plan):
+    """A plan with a field of each sort."""
+
+    candidate: str = "n2"
+    fences: tuple[tuple[str, str], ...] = (("n1", "power"), ("n4", "sync"))
+    siblings: tuple[str, ...] = ("n3", "n5")
+    sync_names: str = ""
+    zero_loss: bool = False
+
+
+def test_the_details_of_a_plan_are_words():
+    """What the sentences have not said, without brackets and without what is empty."""
+    plan = MovePlan(**PLAN.model_dump())
+    assert plan_details(plan).splitlines()[2:] == [
+        "| candidate | n2 |",
+        "| fences | n1 by power, n4 by sync |",
+        "| siblings | n3, n5 |",
+        "| zero loss | no |",
+    ]
+    assert plan_details(PLAN) == ""
 
 
 @pytest.mark.parametrize(
