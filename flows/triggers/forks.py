@@ -8,11 +8,15 @@ import json
 import logging
 import os
 import socket
+import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from uuid import UUID
 
 FACT_BYTES = 4096
+RESTART_SECONDS = 1.0
 logger = logging.getLogger("prefect.responder")
 
 
@@ -32,6 +36,23 @@ def reserve(run: UUID) -> socket.socket | None:
 
 class ForkServerLost(Exception):  # noqa: N818 - a fact, which is answered by another attempt
     """The fork server died before it had given the run to a child."""
+
+
+def at_end(pid: int, tell: Callable[[], object]) -> None:
+    """Call TELL when the process has ended, whosever child it is; at once when there is none."""
+    loop = asyncio.get_running_loop()
+    try:
+        fd = os.pidfd_open(pid)
+    except (ProcessLookupError, OSError):
+        tell()
+        return
+
+    def ended() -> None:
+        loop.remove_reader(fd)
+        os.close(fd)
+        tell()
+
+    loop.add_reader(fd, ended)
 
 
 @dataclass
@@ -55,28 +76,29 @@ class Forks:
         self.pid = 0
         self._socket: socket.socket | None = None
         self._ready = asyncio.Event()
-        self._process: asyncio.subprocess.Process | None = None
 
-    async def start(self) -> socket.socket:
+    def start(self) -> socket.socket:
         """Start a fork server; it says itself when it has imported everything."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         command = [sys.executable, "-m", "flows.triggers.forkserver", str(theirs.fileno()), *self.preload]
         with theirs:  # a session of its own: Ctrl-C at the responder's terminal must not reach a recovery
-            self._process = await asyncio.create_subprocess_exec(
-                *command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=asyncio.subprocess.DEVNULL
+            process = subprocess.Popen(  # noqa: S603
+                command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
             )
-        self._socket, self.pid = ours, self._process.pid
+        at_end(process.pid, process.wait)
+        self._socket, self.pid = ours, process.pid
         return ours
 
     async def listen(self) -> None:
-        """Take in what the fork server reports; when it dies, its runs have crashed and a new one is started."""
+        """Take in what the fork server reports; when it dies, start another."""
         while True:
-            sock = self._socket or await self.start()
+            sock = self._socket or self.start()
             while fact := await self._receive(sock):
                 self._take_in(json.loads(fact))
             logger.warning("The fork server %s has died; starting another.", self.pid)
             self._lose_everything()
+            await asyncio.sleep(RESTART_SECONDS)
 
     @staticmethod
     async def _receive(sock: socket.socket) -> bytes:
@@ -103,24 +125,11 @@ class Forks:
         self.close()
         self._ready.clear()
         for child in [*self.children.values()]:
-            self._watch(child)
+            at_end(child.pid, partial(self._bury, child))
             child.started.set()
 
-    def _watch(self, child: Child) -> None:
-        """Notice the end of a child whose parent is gone; how it ended nobody can tell."""
-        try:
-            fd = os.pidfd_open(child.pid) if child.pid else -1
-        except ProcessLookupError:
-            fd = -1
-        if fd < 0:
-            self._bury(child)
-            return
-        asyncio.get_running_loop().add_reader(fd, self._bury, child, fd)
-
-    def _bury(self, child: Child, fd: int = -1) -> None:
-        if fd >= 0:
-            asyncio.get_running_loop().remove_reader(fd)
-            os.close(fd)
+    def _bury(self, child: Child) -> None:
+        """Note the end of a child whose parent is gone: how it ended, nobody can tell."""
         child.returncode = 1
         self.children.pop(child.run, None)
         child.ended.set()
@@ -134,7 +143,11 @@ class Forks:
         with os.fdopen(os.memfd_create(f"run-{run}"), "wb") as memory:
             memory.write(order)
             memory.flush()
-            socket.send_fds(self._socket, [str(run).encode()], [memory.fileno(), name.fileno()])
+            try:
+                socket.send_fds(self._socket, [str(run).encode()], [memory.fileno(), name.fileno()])
+            except OSError:
+                self._bury(child)
+                raise ForkServerLost from None
         await child.started.wait()
         if not child.pid:
             raise ForkServerLost

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
-import pkgutil
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, cast
 from uuid import UUID
 
@@ -24,56 +21,26 @@ from prefect.events import Event
 from prefect.events.clients import get_events_subscriber
 from prefect.events.filters import EventAnyResourceFilter, EventFilter, EventNameFilter
 from prefect.exceptions import Abort, ObjectNotFound
-from prefect.settings import get_current_settings
 from prefect.states import Pending
 from prefect.types._datetime import now
 from prefect.utilities.engine import propose_state
-from prefect.workers.base import BaseJobConfiguration, BaseVariables, BaseWorker, BaseWorkerResult
-from pydantic import Field
+from prefect.workers.base import BaseWorker, BaseWorkerResult
 
-import flows
 from flows.triggers import abandoned
 from flows.triggers.forks import Forks, ForkServerLost, reserve
+from flows.triggers.responder_settings import (
+    ResponderConfiguration,
+    ResponderVariables,
+    all_procedures,
+    environment,
+    run_logs,
+)
 from flows.triggers.run_supervision import RunSupervision
 
 STARTS = ("Scheduled", "Late", "Resuming", "AwaitingRetry", "AwaitingConcurrencySlot")
 RECONNECT_SECONDS = 1.0
 PID_DELAY_SECONDS = 1.0
 TEND_SECONDS = 5.0
-
-
-def all_procedures() -> list[str]:
-    """Name every module directly below flows/."""
-    return [f"flows.{module.name}" for module in pkgutil.iter_modules(flows.__path__) if not module.ispkg]
-
-
-def run_logs() -> Path:
-    """Where the output of runs goes, a file for each."""
-    path = Path(os.environ.get("SALVOR_RUN_LOGS") or get_current_settings().home / "responder")
-    path.mkdir(parents=True, exist_ok=True)
-    return path
-
-
-class ResponderConfiguration(BaseJobConfiguration):
-    """What a work pool or a deployment may set for a run."""
-
-    preload: list[str] = Field(default_factory=list)
-
-
-class ResponderVariables(BaseVariables):
-    """The form of the work pool."""
-
-    preload: list[str] = Field(
-        default_factory=list,
-        description="Modules that every run has imported before it starts; empty means all modules of flows/. "
-        "Read when the responder starts.",
-    )
-
-
-def environment(configuration: ResponderConfiguration, flow_run: FlowRun) -> dict[str, str]:
-    """Say what a run finds in its environment besides ours: the job's variables, and which run it is."""
-    variables = {key: value for key, value in configuration.env.items() if value is not None}
-    return variables | {"PREFECT__FLOW_RUN_ID": str(flow_run.id)}
 
 
 class ResponderResult(BaseWorkerResult):
