@@ -80,6 +80,7 @@ class RecoveryEvent(Frozen):
                 "prefect.resource.id": self.resource,
                 "prefect.resource.name": self.payload.target,
                 "salvor.procedure": self.payload.procedure,
+                "salvor.dry-run": "yes" if self.payload.dry_run else "no",
             },
             "related": [],
             "payload": self.payload.model_dump(mode="json"),

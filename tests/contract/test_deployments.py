@@ -136,10 +136,18 @@ def test_the_trigger_fills_in_the_form(deployment: dict[str, Any], trigger: dict
     """Every key it takes is in every payload, every value has its type, and nothing is missing."""
     flow = flow_of(deployment)
     parameters = rendered(trigger["parameters"])
-    assert set(parameters) == set(flow.parameters.properties)
+    dry = trigger["match"]["salvor.dry-run"] == "yes"
+    assert set(parameters) == set(flow.parameters.properties) - (set() if dry else {"policy"})
     validated = flow.validate_parameters(parameters)
-    assert validated["policy"].dry_run is True
+    assert validated["policy"].dry_run is dry
     assert validated["target"] == "orders"
+
+
+def test_only_a_dry_run_replaces_the_policy_of_a_deployment() -> None:
+    """An approval that somebody sets on a deployment must hold for every real event."""
+    for deployment, trigger in triggers():
+        dry = trigger["match"]["salvor.dry-run"] == "yes"
+        assert ("policy" in trigger["parameters"]) is dry, deployment["name"]
 
 
 def test_every_source_can_ask_for_a_failover() -> None:

@@ -95,26 +95,34 @@ def test_every_trigger_starts_its_run(stock: Stock) -> None:
     """Each event that a trigger expects creates one run, with every parameter in its type."""
     wanted = {}
     for deployment in deployments()["deployments"]:
-        for number, name in enumerate(deployment["triggers"][0]["expect"]):
-            target = f"t{number}-{deployment['name']}"
-            wanted[target] = deployment["name"]
-            stock.http.post("/events", json=[event(name, deployment["name"], target)]).raise_for_status()
+        for trigger, number, name in heard(deployment):
+            dry = trigger["match"]["salvor.dry-run"]
+            target = f"t{number}-{dry}-{deployment['name']}"
+            wanted[target] = dry
+            said = event(name, deployment["name"], target, dry_run=dry == "yes")
+            stock.http.post("/events", json=[said]).raise_for_status()
     until(lambda: len(stock.runs()) >= len(wanted), "the runs")
     found = {run["parameters"]["target"]: run for run in stock.runs() if run["auto_scheduled"] is False}
     assert set(found) == set(wanted)
-    for run in found.values():
-        assert run["parameters"]["policy"] == {"dry_run": True}
+    for target, run in found.items():
+        assert (run["parameters"].get("policy") == {"dry_run": True}) == (wanted[target] == "yes")
         assert run["parameters"]["requested_by"] == "kim"
 
 
-def event(name: str, procedure: str, target: str) -> dict[str, Any]:
+def heard(deployment: dict[str, Any]) -> list[tuple[dict[str, Any], int, str]]:
+    """List every event that some trigger of a deployment expects."""
+    return [(t, number, name) for t in deployment["triggers"] for number, name in enumerate(t["expect"])]
+
+
+def event(name: str, procedure: str, target: str, *, dry_run: bool = False) -> dict[str, Any]:
     """Make an event as the receiver does."""
     payload = Payload(
         procedure=procedure, target=target, reason="a reason with 'quotes' and \"more\"", requested_by="kim",
-        alert="f00d", severity="critical", source="test", dry_run=True, started_at="2026-01-01T00:00:00Z",
+        alert="f00d", severity="critical", source="test", dry_run=dry_run, started_at="2026-01-01T00:00:00Z",
     )  # fmt: skip
     subject = procedure.partition("-")[0]
     resource = {"prefect.resource.id": f"recovery.{subject}.{target}", "salvor.procedure": procedure}
+    resource["salvor.dry-run"] = "yes" if dry_run else "no"
     occurred = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     return {"id": str(uuid4()), "event": name, "occurred": occurred, "resource": resource, "related": []} | {
         "payload": payload.model_dump()

@@ -69,6 +69,7 @@ def test_an_event_looks_like_this() -> None:
             "prefect.resource.id": "recovery.postgres.orders",
             "prefect.resource.name": "orders",
             "salvor.procedure": "postgres-failover",
+            "salvor.dry-run": "no",
         },
         "related": [],
         "payload": {
