@@ -50,7 +50,9 @@ class Plane:
         self.say = say
         self.ready = False
         self.logs = self.root / "logs"
-        (self.logs / "runs").mkdir(parents=True, exist_ok=True)
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.logs / "runs", self.root / "tmp"):
+            folder.mkdir(parents=True, exist_ok=True)
         self.port, self.receiver_port = pick(port), pick(receiver_port)
         self.auth, self.auth_is_new = keep_secret(self.root / "auth", f"admin:{secrets.token_urlsafe(24)}")
         self.env = {**os.environ, **self._settings(), **(env or {})}
@@ -98,28 +100,17 @@ class Plane:
 
     def up(self) -> Self:
         """Start everything and return when it answers."""
-        python = sys.executable
-        self._start(
-            "server",
-            [
-                python,
-                "-m",
-                "flows.triggers.prefect_server",
-                "server",
-                "start",
-                "--host",
-                "127.0.0.1",
-                "--port",
-                str(self.port),
-            ],
-        )
+        at = ("--host", "127.0.0.1", "--port", str(self.port))
+        self._start("server", "flows.triggers.prefect_server", "server", "start", *at)
         self._await("server", f"{self.api_url}/health")
-        self._start("responder", [python, "-m", "flows.triggers.responder", "--pool", "responder"])
-        self._start("worker", [python, "-m", "prefect", "worker", "start", "--type", "process", "--pool", "salvor"])
+        self._start("responder", "flows.triggers.responder", "--pool", "responder")
+        # Prefect's process worker keeps a folder of its own where all users of the machine keep theirs.
+        worker = ("prefect", "worker", "start", "--type", "process", "--pool", "salvor")
+        self._start("worker", *worker, TMPDIR=str(self.root / "tmp"))
         if "registration" in self.parts:
             self.register()
-        self._start("receiver", [python, "-m", "flows.triggers.receiver", "--port", str(self.receiver_port)])
-        self._start("sentinel", [python, "-m", "flows.triggers.sentinel"])
+        self._start("receiver", "flows.triggers.receiver", "--port", str(self.receiver_port))
+        self._start("sentinel", "flows.triggers.sentinel")
         self._await("receiver", f"{self.receiver_url}/health")
         self.ready = True
         self._write_down()
@@ -153,10 +144,10 @@ class Plane:
         if done.returncode:
             raise Misconfigured(f"The registration failed; {log.name} says why.")
 
-    def _start(self, name: str, command: list[str]) -> None:
+    def _start(self, name: str, *module: str, **extra: str) -> None:
         if name in self.parts:
-            patience = DRAIN_SECONDS if name == "responder" else 10.0
-            self._supervisor.add(Supervised(name, command, self.logs / f"{name}.log", patience))
+            command, patience = [sys.executable, "-m", *module], DRAIN_SECONDS if name == "responder" else 10.0
+            self._supervisor.add(Supervised(name, command, self.logs / f"{name}.log", patience, extra))
 
     def _await(self, name: str, url: str) -> None:
         """Wait until NAME answers at URL."""

@@ -82,7 +82,8 @@ def up(chosen: argparse.Namespace) -> int:
 
 def launch(chosen: argparse.Namespace) -> None:
     """Start the supervisor in a session of its own; return when it is ready or has given up."""
-    (chosen.root / "logs").mkdir(parents=True, exist_ok=True)
+    chosen.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (chosen.root / "logs").mkdir(exist_ok=True)
     ports = ["--port", str(chosen.port), "--receiver-port", str(chosen.receiver_port)]
     command = [sys.executable, "-m", "flows.triggers.plane", "run", "--root", str(chosen.root), *ports]
     with (chosen.root / "logs" / "plane.log").open("wb") as log:

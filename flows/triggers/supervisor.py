@@ -58,6 +58,7 @@ class Supervised:
     log: Path
     #: How long it may take to end when asked; what it started and left is then ended as well, unless it is None.
     patience_seconds: float = 10.0
+    extra: Mapping[str, str] = field(default_factory=dict)  #: variables that the others do not have
     restarts: int = 0
     _popen: subprocess.Popen[bytes] | None = None
     _began_at: float = 0.0
@@ -79,7 +80,7 @@ class Supervised:
         with self.log.open("ab") as log:
             self._popen = subprocess.Popen(  # noqa: S603
                 self.command,
-                env=dict(env),
+                env={**env, **self.extra},
                 cwd=cwd,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

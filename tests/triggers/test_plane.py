@@ -85,6 +85,7 @@ def test_everything_runs(command: Command) -> None:
         "server", "responder", "worker", "receiver", "sentinel",
     ]  # fmt: skip
     assert "not running" not in status.stdout
+    assert "restarted" not in status.stdout
     assert httpx.get(f"{command.facts()['receiver_url']}/health").is_success
 
 
