@@ -73,6 +73,7 @@ def _facts(recovery: Recovery) -> Facts:
         started_at=run.started_at,
         ended_at=datetime.now(UTC),
         requested_by=run.requested_by,
+        approved_by=recovery.approved_by,
         reason=str(run.parameters.get("reason", "")),
         alert=run.alert,
         attempt=run.attempt,

@@ -34,6 +34,7 @@ class Recovery:
     token: int = 0
     plan: Plan | None = None
     objection: str = ""  #: in a dry run: what the gate would have said
+    approved_by: str = ""  #: who agreed to the plan, with what was said
     gate_passed: bool = False
     begun: list[str] = field(default_factory=list)  #: names of the acts that were begun
     unclear: set[int] = field(default_factory=set)  #: which of them failed without our knowing how far they came
@@ -124,6 +125,7 @@ def _intent(plan: Plan, policy: Policy, *, approval: bool) -> Intent:
 
 def _approved(recovery: Recovery, plan: P, policy: Policy, claimed: Claimed, again: Callable[[], Decision[P]]) -> None:
     if claimed.approved:
+        recovery.approved_by = "a person, before the earlier run died"
         log("A person has already approved exactly this plan, before the earlier run died.")
         runs.start_clock(recovery.ledger, recovery.run.id)
         return
@@ -132,3 +134,4 @@ def _approved(recovery: Recovery, plan: P, policy: Policy, claimed: Claimed, aga
     if now.plan is None or now.plan.digest != plan.digest:
         raise StandDown(f"The world changed while this waited for its approval ({now.why}): run it again.")
     runs.granted(recovery.ledger, recovery.run.id, plan.digest, answer.approver, answer.comment)
+    recovery.approved_by = ": ".join(said for said in (answer.approver, answer.comment) if said)

@@ -49,7 +49,12 @@ def follow(at: Reach, plan: MovePlan) -> str:
     return HANDS[plan.mode].follow(at, plan)
 
 
-@act("Write a checkpoint on {plan.old_primary}, so that its shutdown is short.")
+def leave_checkpoint(_at: Reach, _plan: SwitchoverPlan) -> str:
+    """Leave the checkpoint: it changes nothing that anybody can see."""
+    return "nothing to take back"
+
+
+@act("Write a checkpoint on {plan.old_primary}, so that its shutdown is short.", undo=leave_checkpoint)
 def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
     """Flush what the shutdown would have to flush while clients wait."""
     return unmanaged.checkpoint(at, plan)

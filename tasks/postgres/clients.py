@@ -33,8 +33,7 @@ def route(at: Reach, plan: MovePlan) -> str:
     node = at.node(plan.candidate)
     routes: dict[str, Callable[[str, int], str]] = {name: p.route for name, p in at.poolers.items()}
     routes |= {name: e.point_to for name, e in at.env_files.items()}
-    # On a host that is frozen or cut off nothing ends the connections of clients: they would wait for its answer.
-    stuck = isinstance(plan, FailoverPlan) and (plan.old_primary, "process") not in plan.fences and bool(plan.fences)
+    stuck = isinstance(plan, FailoverPlan) and leaves_connections(plan)
 
     def lead(name: str) -> str:
         try:
@@ -46,6 +45,11 @@ def route(at: Reach, plan: MovePlan) -> str:
         return said
 
     return "; ".join(each(routes, lead).values()) or "no pooler and no environment file: clients find it themselves"
+
+
+def leaves_connections(plan: FailoverPlan) -> bool:
+    """Whether clients hang on the old primary: nothing ends their connections to a host that nobody reaches."""
+    return bool(plan.fences or plan.ask) and (plan.old_primary, "process") not in plan.fences
 
 
 def admit(pooler: PgBouncer, *, stuck: bool) -> None:

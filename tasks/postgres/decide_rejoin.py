@@ -65,9 +65,12 @@ def way_back(node: Node, primary: Node) -> Way:
     """Choose the cheapest way that cannot leave a diverged node in the cluster.
 
     A node on the primary's own timeline only needs to be pointed or started; one on an older timeline may hold what the
-    primary never had, and only a rewind can tell; a directory that is gone needs a copy.
+    primary never had, and only a rewind can tell; a directory that is gone needs a copy, and so does one that cannot
+    apply what it receives: a rewind finds nothing wrong with it, for it looks at timelines only.
     """
     newest = server_of(primary).timeline
+    if node.server and node.server.stuck:
+        return "clone"
     if node.server and node.server.in_recovery and node.server.timeline == newest:
         return "point"
     host = node.host
@@ -104,7 +107,7 @@ def plan_rejoin(
                 "point": "Nothing.",
                 "start": "Nothing.",
                 "rewind": f"What only {node.name} holds; it is listed and kept beside its data directory.",
-                "clone": f"Nothing: {node.name} has no data directory.",
+                "clone": f"What only {node.name} holds; if it has a data directory, that is kept beside the copy.",
             }[way],
             once=False,
             node=node.name,

@@ -6,7 +6,7 @@ Until `bring_back` the node's files are untouched, except that its next start is
 from __future__ import annotations
 
 from blocks.errors import SalvorError
-from blocks.postgres_node import PostgresNode
+from blocks.postgres_node import PostgresNode, ScriptFailed
 from tasks.postgres.following import RELOAD, await_streaming, create_slot, point
 from tasks.postgres.reach import PATIENCE, Reach, quoted
 from tasks.postgres.state import RejoinPlan
@@ -24,7 +24,7 @@ def retire(at: Reach, plan: RejoinPlan) -> str:
     node = at.node(plan.node)
     if plan.way == "point":
         return f"{plan.node} runs as a standby already"
-    if plan.way == "clone":
+    if plan.way == "clone" and node.look(PATIENCE)["directory"] == "missing":
         return f"{plan.node} has no directory"
     if not node.processes(PATIENCE):
         node.write_standby_signal(PATIENCE)
@@ -64,17 +64,29 @@ def fork_of(at: Reach, plan: RejoinPlan, own: int) -> str:
     """Return where the primary's history left timeline OWN, or nothing when it is on it still."""
     if own >= plan.timeline:
         return ""
+    return forks(history_of(at, plan)).get(str(own), "")
+
+
+def history_of(at: Reach, plan: RejoinPlan) -> str:
+    """Read where the primary's timeline came from."""
     name = quoted(f"pg_wal/{plan.timeline:08X}.history")
-    history = at.sql(plan.primary, f"SELECT pg_read_file({name}) AS history")[0]["history"]
-    lines = [line.split() for line in str(history).splitlines() if line.strip()]
-    return next((parts[1] for parts in lines if parts[0] == str(own)), "")
+    return str(at.sql(plan.primary, f"SELECT pg_read_file({name}) AS history")[0]["history"])
+
+
+def forks(history: str) -> dict[str, str]:
+    """Return where each timeline of a history file was left."""
+    lines = [line.split() for line in history.splitlines() if line.strip()]
+    return {parts[0]: parts[1] for parts in lines}
 
 
 def bring_back(at: Reach, plan: RejoinPlan) -> str:
     """Rewind the node's files to the primary's history; copy the primary when that is impossible."""
-    if plan.way in ("point", "start"):
-        return f"the files of {plan.node} are right as they are"
     node, source = at.node(plan.node), at.cluster.copy_conninfo(plan.primary)
+    if plan.way in ("point", "start"):
+        if not of_its_own(at, plan, node):
+            return f"the files of {plan.node} are right as they are"
+        node.stop("fast", STOP_SECONDS, as_standby=True)
+        return f"{plan.node} began timeline {plan.timeline} by itself; {clone(at, plan, node, source)}"
     if plan.way == "clone":
         return clone(at, plan, node, source)
     done = node.rewind(source, plan.copy_seconds)
@@ -83,6 +95,18 @@ def bring_back(at: Reach, plan: RejoinPlan) -> str:
     if not plan.allow_clone:
         raise SalvorError(f"{plan.node} could not be rewound ({done.said}); run again with `allow_clone` to copy it.")
     return f"a rewind was impossible ({done.said}); {clone(at, plan, node, source)}"
+
+
+def of_its_own(at: Reach, plan: RejoinPlan, node: PostgresNode) -> bool:
+    """Whether the node and the primary were both promoted, and gave their timelines the same number."""
+    if plan.timeline == 1:
+        return False
+    own, theirs = f"pg_wal/{plan.timeline:08X}.history", history_of(at, plan)
+    try:
+        said = node.read_file(own, PATIENCE)
+    except ScriptFailed:  # it has never heard of this timeline
+        return False
+    return forks(said) != forks(theirs)
 
 
 def clone(at: Reach, plan: RejoinPlan, node: PostgresNode, source: str) -> str:

@@ -57,6 +57,11 @@ class Server(Frozen):
     prepared_transactions: int = 0
     managers: tuple[str, ...] = ()  #: Patroni, repmgr and their like, as their sessions show
 
+    @property
+    def stuck(self) -> bool:
+        """Whether it waits for WAL although it has some: what it holds is no continuation of its own history."""
+        return self.in_recovery and self.received_lsn > self.lsn
+
 
 class Host(Frozen):
     """What a node's host said, through its control, of a server that did not answer."""

@@ -47,7 +47,8 @@ class Picture:
 
 def assert_untouched(before: Picture, lab: Lab, *ignoring: str) -> None:
     """Nothing of the lab is other than it was."""
-    assert before.unlike(Picture.of(lab), *ignoring) == {}
+    changes = before.unlike(Picture.of(lab), *ignoring)
+    assert not changes, "\n".join(f"{what}: {_change(*values)}" for what, values in changes.items())
 
 
 def assert_rows_kept(*apps: App) -> None:
@@ -55,6 +56,12 @@ def assert_rows_kept(*apps: App) -> None:
     for app in apps:
         told = app.summary()
         assert (told.lost, told.duplicated, told.uncharged) == (0, 0, 0), told
+
+
+def _change(before: Any, after: Any) -> str:
+    if isinstance(before, list) and isinstance(after, list):
+        return f"gone {[x for x in before if x not in after]}, new {[x for x in after if x not in before]}"
+    return f"{before!r} -> {after!r}"
 
 
 def _node(node: LabNode) -> dict[str, Any]:
