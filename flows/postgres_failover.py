@@ -21,9 +21,9 @@ from tasks.model import Report
 from tasks.postgres.act import fence, follow, promote, route_writes, stop_receiving
 from tasks.postgres.decide import decide_failover
 from tasks.postgres.judge import figures_of, judge_failover, unlooked
+from tasks.postgres.policies import FailoverPolicy
 from tasks.postgres.probe import observe_activity, observe_cluster, settle_candidate
 from tasks.postgres.reach import reach
-from tasks.postgres.state import FailoverPolicy
 
 
 @flow(name="postgres-failover", flow_run_name="failover-{target}", description=__doc__, retries=0)

@@ -22,9 +22,9 @@ from tasks.model import Report
 from tasks.postgres.act import bring_back, keep_discarded, ready_primary, retire, start_following
 from tasks.postgres.decide_rejoin import decide_rejoin
 from tasks.postgres.judge import judge_rejoin
+from tasks.postgres.policies import RejoinPolicy
 from tasks.postgres.probe import observe_cluster
 from tasks.postgres.reach import reach
-from tasks.postgres.state import RejoinPolicy
 
 
 @flow(name="postgres-rejoin", flow_run_name="rejoin-{target}", description=__doc__, retries=0)

@@ -31,9 +31,9 @@ from tasks.postgres.act import (
 )
 from tasks.postgres.decide_switchover import decide_switchover
 from tasks.postgres.judge import figures_of, judge_switchover, unlooked
+from tasks.postgres.policies import SwitchoverPolicy
 from tasks.postgres.probe import observe_activity, observe_cluster
 from tasks.postgres.reach import reach
-from tasks.postgres.state import SwitchoverPolicy
 
 
 @flow(name="postgres-switchover", flow_run_name="switchover-{target}", description=__doc__, retries=0)

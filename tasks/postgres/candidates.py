@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from tasks.postgres.state import Cluster, FailoverPlan, Fence, Node, Server
+from tasks.postgres.policies import Fence
+from tasks.postgres.state import Cluster, FailoverPlan, Node, Server
 
 #: `ANY 1 (a, b)`, `FIRST 2 (a, b)`, `2 (a, b)` and the plain list `a, b`: PostgreSQL documentation, 19.6.2.
 SYNC_RULE = re.compile(
@@ -132,6 +133,6 @@ def settled(plan: FailoverPlan, positions: dict[str, int]) -> FailoverPlan:
     best = next(name for name, position in positions.items() if position == ahead)
     siblings = tuple(plan.candidate if name == best else name for name in plan.siblings)
     wanted = SyncRule(plan.sync_names).count
-    return plan.model_copy(
-        update={"candidate": best, "siblings": siblings, "sync_names": sync_setting(wanted, siblings)}
-    )
+    names = sync_setting(wanted, siblings)
+    why = f"{plan.old_primary} is gone: {best} takes over, which had received more than {plan.candidate} in the end."
+    return plan.model_copy(update={"candidate": best, "siblings": siblings, "sync_names": names, "why": why})

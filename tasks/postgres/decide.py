@@ -17,7 +17,8 @@ from tasks.postgres.candidates import (
     sync_setting,
     sync_vouches,
 )
-from tasks.postgres.state import Cluster, FailoverPlan, FailoverPolicy, Fence, Node, Route
+from tasks.postgres.policies import FailoverPolicy, Fence
+from tasks.postgres.state import Cluster, FailoverPlan, Node, Route
 
 
 def objection(seen: Cluster) -> str:
@@ -26,6 +27,10 @@ def objection(seen: Cluster) -> str:
         return f"{seen.resource} has one node: add its standbys to the PostgresCluster block."
     if denied := [n for n in seen.nodes if n.answer == "denied"]:
         return f"{denied[0].name} does not let Salvor in ({denied[0].problem}): mend the block's user or password."
+    if all(n.answer in ("refused", "silent") for n in seen.nodes):
+        return (
+            f"No node answers ({', '.join(n.name for n in seen.nodes)}): start one, or mend the network or the block."
+        )
     if len(seen.managers) > 1:
         return f"{' and '.join(seen.managers)} both manage this cluster: pause all but one, then run again."
     if seen.managers and seen.managed is None:
@@ -201,11 +206,12 @@ def failover_plan(seen: Cluster, policy: FailoverPolicy, old: Node, best: Node) 
     """Promote BEST in place of OLD."""
     fences, unfenced = fencing(seen, policy, old, best)
     known = sync_vouches(seen, best) or lost_bytes(seen, best) is not None
+    rank = f"the most advanced of {len(seen.standbys)} standbys"
     return plan_for(
         seen,
         policy,
         best,
-        why=f"{old.name} is gone ({old.answer}); {best.name} is the most advanced of {len(seen.standbys)} standbys.",
+        why=f"{old.name} is gone ({old.answer}): {best.name} takes over, {rank}.",
         ask=ask_why(unfenced, known=known, meant=bool(old.host and old.host.clean and not old.host.processes)),
         mode="unmanaged",
         old_primary=old.name,
@@ -261,7 +267,7 @@ def said_loss(vouched: bool, lost: int | None) -> str:
 def ask_why(unfenced: list[str], *, known: bool, meant: bool) -> str:
     """Say why a person has to agree; empty when nobody has to."""
     # A server that dies does not write a shutdown checkpoint: one that did was stopped by somebody, or restarts.
-    reasons = [f"no fence can be proven for {name}: it may go on taking writes" for name in unfenced]
+    reasons = [f"no fence can be proven for {name}; approve only if you know that it is off" for name in unfenced]
     reasons += [] if known else ["nobody knows how much the candidate is behind"]
     reasons += ["the primary was shut down in order, so somebody may have meant it"] if meant else []
     return "; ".join(reasons)

@@ -7,7 +7,8 @@ from typing import Literal
 from tasks.model import Decision
 from tasks.postgres.candidates import SyncRule, server_of, sync_setting
 from tasks.postgres.decide import objection, unknown
-from tasks.postgres.state import Cluster, Node, RejoinPlan, RejoinPolicy
+from tasks.postgres.policies import RejoinPolicy
+from tasks.postgres.state import Cluster, Node, RejoinPlan
 
 Way = Literal["point", "start", "rewind", "clone"]
 

@@ -6,7 +6,8 @@ from tasks.model import Decision
 from tasks.postgres.candidates import eligible, server_of, sync_setting
 from tasks.postgres.decide import objection, split_brain, unknown, why_not
 from tasks.postgres.judge import judge_handover
-from tasks.postgres.state import Cluster, Node, SwitchoverPlan, SwitchoverPolicy
+from tasks.postgres.policies import SwitchoverPolicy
+from tasks.postgres.state import Cluster, Node, SwitchoverPlan
 
 
 def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[SwitchoverPlan]:

@@ -3,7 +3,7 @@ from __future__ import annotations
 from flows.postgres_failover import postgres_failover
 from tasks.postgres.act import fence, stop_receiving
 from tasks.postgres.decide import decide_failover
-from tasks.postgres.state import FailoverPolicy
+from tasks.postgres.policies import FailoverPolicy
 from tests.flows.orders import steps, stopped_half_way
 from tests.lab.processes import wait_until
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from flows.postgres_switchover import postgres_switchover
 from tasks.postgres.act import checkpoint, pause_clients, stop_primary
 from tasks.postgres.decide_switchover import decide_switchover
-from tasks.postgres.state import SwitchoverPolicy
+from tasks.postgres.policies import SwitchoverPolicy
 from tests.flows.orders import steps, stopped_half_way
 from tests.lab.processes import wait_until
 

@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 from tasks.postgres.candidates import SyncRule, settled, sync_setting
 from tasks.postgres.decide import decide_failover
 from tasks.postgres.judge import figures_of, judge_failover, judge_loss
-from tasks.postgres.state import Activity, Cluster, FailoverPolicy, Managed
+from tasks.postgres.policies import FailoverPolicy
+from tasks.postgres.state import Activity, Cluster, Managed
 from tests.tasks.postgres.worlds import (
     DOWN,
     UNREACHABLE,

@@ -4,7 +4,8 @@ import pytest
 
 from tasks.postgres.decide_rejoin import decide_rejoin
 from tasks.postgres.judge import judge_rejoin
-from tasks.postgres.state import Host, Managed, RejoinPolicy
+from tasks.postgres.policies import RejoinPolicy
+from tasks.postgres.state import Host, Managed
 from tests.tasks.postgres.worlds import DOWN, UNREACHABLE, cluster, gone, healthy, primary, receiver, standby
 
 POLICY = RejoinPolicy()

@@ -4,7 +4,8 @@ import pytest
 
 from tasks.postgres.decide_switchover import decide_switchover
 from tasks.postgres.judge import figures_of, judge_switchover, unlooked
-from tasks.postgres.state import Activity, Host, Managed, SwitchoverPolicy
+from tasks.postgres.policies import SwitchoverPolicy
+from tasks.postgres.state import Activity, Host, Managed
 from tests.tasks.postgres.worlds import UNREACHABLE, cluster, gone, healthy, primary, receiver, route, standby
 
 POLICY = SwitchoverPolicy()
