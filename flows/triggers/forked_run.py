@@ -48,12 +48,13 @@ def prepare() -> None:
     for_life.enter_context(temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}))
 
 
-def live(orders: socket.socket) -> NoReturn:
+def live(orders: socket.socket, *, spare: bool) -> NoReturn:
     """Be one child, from the fork to the exit."""
     code = 1
     try:
         random.seed()
-        warm()
+        if spare:
+            warm()
         request, fds, _, _ = socket.recv_fds(orders, ORDER_BYTES, 2)
         code = obey(read_order(fds[0])) if request else 0
     except SystemExit as exit_:

@@ -72,7 +72,7 @@ class ForkServer:
             if self.responder in ready and not self.answer():
                 break
             if not ready and not self.spare:
-                self.spare = self.fork()
+                self.spare = self.fork(spare=True)
                 timeout = None
         self.close()
 
@@ -81,7 +81,7 @@ class ForkServer:
         request, fds, _, _ = socket.recv_fds(self.responder, RUN_ID_BYTES, 2)
         if not request:
             return False
-        pid, orders = self.spare or self.fork()
+        pid, orders = self.spare or self.fork(spare=False)
         self.spare = None
         self.children[pid] = request.decode()
         with orders, contextlib.suppress(OSError):  # a spare that died meanwhile is reaped and reported like a crash
@@ -91,17 +91,17 @@ class ForkServer:
         self.report(run=request.decode(), pid=pid)
         return True
 
-    def fork(self) -> tuple[int, socket.socket]:
-        """Make a child that waits for its orders."""
+    def fork(self, *, spare: bool) -> tuple[int, socket.socket]:
+        """Make a child that waits for its orders; a SPARE one has the time to get warm."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         pid = os.fork()
         if pid == 0:
             ours.close()
-            self.become_child(theirs)
+            self.become_child(theirs, spare=spare)
         theirs.close()
         return pid, ours
 
-    def become_child(self, orders: socket.socket) -> NoReturn:
+    def become_child(self, orders: socket.socket, *, spare: bool) -> NoReturn:
         """Drop what belongs to the fork server, then live as one run."""
         signal.set_wakeup_fd(-1)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
@@ -109,7 +109,7 @@ class ForkServer:
         for end in (self.responder, self.wakeup, *([self.spare[1]] if self.spare else [])):
             end.close()
         os.setpgid(0, 0)
-        forked_run.live(orders)
+        forked_run.live(orders, spare=spare)
 
     def reap(self) -> None:
         """Collect every child that ended, and tell the responder how."""
