@@ -78,11 +78,21 @@ mv "$D" "$TO" && echo renamed
 # place is named for where the histories parted, so that doing it twice is doing it once.
 KEEP_WAL: Final = """
 [ -d "$D/pg_wal" ] || refuse "there is no WAL in $D"
+discarded() {
+  for f in "$D"/pg_wal/"$TIMELINE"????????????????; do
+    [ ! -f "$f" ] || expr "${f##*/}" "<" "$FIRST" >/dev/null || echo "$f"
+  done
+}
+needed=0
+for f in $(discarded); do
+  [ -f "$TO/${f##*/}" ] || needed=$((needed + $(wc -c <"$f") / 1048576))
+done
+free=$(df -Pk "$D" | awk 'NR == 2 { printf "%.0f", $4 / 1024 }')
+[ "$free" -ge "$needed" ] ||
+  refuse "it needs $needed MB and $free MB are free beside $D: make room, then run this again"
 mkdir -p -m 700 "$TO" && cat >"$TO/commits.txt" || exit 1
-for f in "$D"/pg_wal/"$TIMELINE"????????????????; do
-  [ -f "$f" ] || continue
-  name=${f##*/}
-  if expr "$name" ">=" "$FIRST" >/dev/null; then cp -p "$f" "$TO/" || exit 1; fi
+for f in $(discarded); do
+  cp -p "$f" "$TO/" || exit 1
 done
 echo "$TO"
 """

@@ -26,7 +26,7 @@ from tasks.postgres.probe import observe_activity, observe_cluster, settle_candi
 from tasks.postgres.reach import reach
 
 
-@flow(name="postgres-failover", flow_run_name="failover-{target}", description=__doc__, retries=0)
+@flow(name="postgres-failover", flow_run_name="failover-{target}", description=__doc__, validate_parameters=False)
 @concludes
 def postgres_failover(
     target: str,

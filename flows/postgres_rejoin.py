@@ -27,7 +27,7 @@ from tasks.postgres.probe import observe_cluster
 from tasks.postgres.reach import reach
 
 
-@flow(name="postgres-rejoin", flow_run_name="rejoin-{target}", description=__doc__, retries=0)
+@flow(name="postgres-rejoin", flow_run_name="rejoin-{target}", description=__doc__, validate_parameters=False)
 @concludes
 def postgres_rejoin(
     target: str,

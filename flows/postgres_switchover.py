@@ -36,7 +36,7 @@ from tasks.postgres.probe import observe_activity, observe_cluster
 from tasks.postgres.reach import reach
 
 
-@flow(name="postgres-switchover", flow_run_name="switchover-{target}", description=__doc__, retries=0)
+@flow(name="postgres-switchover", flow_run_name="switchover-{target}", description=__doc__, validate_parameters=False)
 @concludes
 def postgres_switchover(
     target: str,

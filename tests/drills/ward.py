@@ -87,17 +87,16 @@ class Ward:
 
     # --- runs
 
-    def start(self, procedure: str, policy: Policy | dict[str, Any] | None = None, **given: Any) -> str:
-        """Start a run of the deployment, as the Run button does; return its id."""
-        deployment = (
-            self.http.get(f"/deployments/name/{procedure}/{self.deployment or procedure}")
-            .raise_for_status()
-            .json()["id"]
-        )
+    def start(
+        self, procedure: str, policy: Policy | dict[str, Any] | None = None, *, validate: bool = True, **given: Any
+    ) -> str:
+        """Start a run of the deployment, as the Run button does (VALIDATE: its tick of that name); return its id."""
+        found = self.http.get(f"/deployments/name/{procedure}/{self.deployment or procedure}").raise_for_status()
+        deployment = found.json()["id"]
         said = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, Policy) else policy
         parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
         state = {"type": "SCHEDULED", "name": "Scheduled"}
-        body = {"parameters": parameters, "state": state}
+        body = {"parameters": parameters, "state": state, "enforce_parameter_schema": validate}
         # Prefect on SQLite answers 503 while another writer holds its database.
         made = self.until(
             lambda: (a := self.http.post(f"/deployments/{deployment}/create_flow_run", json=body)).is_success and a,

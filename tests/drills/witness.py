@@ -42,7 +42,7 @@ class Picture:
     def unlike(self, other: Picture, *ignoring: str) -> dict[str, tuple[Any, Any]]:
         """Return what differs, before and after; IGNORING whatever ends in one of these words."""
         keys = [key for key in self.facts if not key.endswith(ignoring)]
-        return {key: (self.facts[key], other.facts[key]) for key in keys if self.facts[key] != other.facts[key]}
+        return {key: (self.facts[key], other.facts.get(key)) for key in keys if self.facts[key] != other.facts.get(key)}
 
 
 def assert_untouched(before: Picture, lab: Lab, *ignoring: str) -> None:
@@ -65,7 +65,7 @@ def _change(before: Any, after: Any) -> str:
 
 
 def _node(node: LabNode) -> dict[str, Any]:
-    files = {name: path.read_text() if path.exists() else None for name in CONFIGURATION for path in [node.data / name]}
+    files = [f"{name}: {line}" for name in CONFIGURATION for line in _lines(node, name)]
     said = [line for line in node.log.read_text().splitlines() if not IDLE_TALK.search(line)]
     known = {
         "process": node.postmaster(),
@@ -78,6 +78,13 @@ def _node(node: LabNode) -> dict[str, Any]:
         return known
     asked = {"settings": SETTINGS, "slots": SLOTS, "senders": SENDERS, "receiver": RECEIVER, "position": POSITION}
     return known | {what: node.psql(query) for what, query in asked.items()}
+
+
+def _lines(node: LabNode, name: str) -> list[str]:
+    path = node.data / name
+    text = path.read_text() if path.exists() else "(missing)"
+    # ALTER SYSTEM puts a warning at the top, even where nothing changes.
+    return ["", *(line for line in text.splitlines() if not line.startswith("#"))]
 
 
 def _pooler(lab: Lab) -> dict[str, Any]:
