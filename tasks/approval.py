@@ -57,11 +57,11 @@ def _know_requester(run: Run) -> None:
 
 def _question(run: Run, plan: Plan, until: datetime) -> str:
     reason = str(run.parameters.get("reason", ""))
-    asked_by = ": ".join(said for said in (run.requested_by or f"alert {run.alert}", reason) if said)
+    asked_by = ": ".join(said for said in (run.requested_by or f"alert {run.alert}", reason.rstrip(".")) if said)
     return (
-        f"**{run.procedure} on {run.target}** wants to do this. Nothing has been changed yet.\n\n{plan_text(plan)}\n\n"
-        f"**Asked for by:** {asked_by}\n\n"
-        f"**Answer before** {until:%Y-%m-%d %H:%M:%S} UTC; after that nothing is done."
+        f"{plan_text(plan)}\n\n"
+        f"**{run.procedure} on {run.target}** was asked for by {asked_by}. Nothing has been changed yet. Without an"
+        f" answer before {until:%Y-%m-%d %H:%M:%S} UTC nothing will be."
     )
 
 

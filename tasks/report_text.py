@@ -125,22 +125,24 @@ def _plan(plan: Plan | None) -> str:
     if plan is None:
         return ""
     content = json.dumps(plan.model_dump(mode="json"), indent=2, ensure_ascii=False)
-    return (
-        f"<details>\n<summary>The plan ({plan.digest})</summary>\n\n{plan.why}\n\n```json\n{content}\n```\n\n</details>"
-    )
+    return _folded(f"The plan ({plan.digest})", f"{plan.why}\n\n```json\n{content}\n```")
+
+
+def _folded(title: str, content: str) -> str:
+    return f"<details>\n<summary>{title}</summary>\n\n{content}\n\n</details>"
 
 
 def plan_text(plan: Plan) -> str:
     """Say what a person is asked to approve."""
-    ask = plan.ask or "the policy of this run says that one must approve."
-    return f"## {plan.why}\n\n**What will be lost:** {plan.loss}\n\n**Why a person is asked:** {ask}"
+    ask = plan.ask or "the policy of this run wants it"
+    return f"## {plan.why}\n\n**What will be lost:** {plan.loss}\n\n**Why a person is asked:** {ask.rstrip('.')}."
 
 
 def plan_details(plan: Plan) -> str:
     """Lay out what a plan says beyond its sentences."""
     content = plan.model_dump(mode="json", exclude=SAID_ALREADY)
     rows = [(name.replace("_", " "), _plain(value)) for name, value in content.items() if value not in ("", None, [])]
-    return _table(("in the plan", "is"), rows) if rows else ""
+    return _folded("The plan in full", _table(("what", "is"), rows)) if rows else ""
 
 
 def _plain(value: object) -> str:

@@ -26,7 +26,8 @@ def outcome_of(report: Report, course: Course) -> tuple[Outcome, str]:
     if course.dry_run and course.gate_passed:
         return Outcome.NOTHING_TO_DO, _would(course)
     if report.holds:
-        return Outcome.RECOVERED, report.why or course.plan_why or "All evidence holds."
+        done = report.plan.why if report.plan else course.plan_why
+        return Outcome.RECOVERED, report.why or done or "All evidence holds."
     missing = [_seen(e) for e in report.evidence if not e.holds] or ["the procedure gave no evidence"]
     return Outcome.UNVERIFIED, "It was done, but not all of it was seen: " + "; ".join(missing)
 

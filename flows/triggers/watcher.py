@@ -58,14 +58,18 @@ class Watcher:
                 for node in self.addresses:
                     self._start(self._look(node))
                 self._look_now.clear()
-                wait = next_look(self.watch, time.monotonic(), self.pace)
                 try:
-                    await asyncio.wait_for(self._look_now.wait(), wait)
+                    await asyncio.wait_for(self._look_now.wait(), self._pause())
                 except TimeoutError:
                     continue
         finally:
             for task in tuple(self._tasks):
                 task.cancel()
+
+    def _pause(self) -> float:
+        # A loss that is told makes no haste any more: whoever recovers needs the processors, the nodes' too.
+        told = self.verdict.kind == "lost"
+        return self.pace.interval_seconds if told else next_look(self.watch, time.monotonic(), self.pace)
 
     async def _look(self, node: str) -> None:
         self.take(await look(node, self.addresses[node], self.pace.deadline_seconds))

@@ -93,5 +93,10 @@ SELECT pg_create_physical_replication_slot(%(slot)s, true)
  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %(slot)s)
 
 -- name: streaming
--- Which standbys stream from here.
-SELECT application_name AS name FROM pg_stat_replication WHERE state = 'streaming'
+-- Which standbys stream from here, and how far they have it.
+SELECT application_name AS name, (coalesce(flush_lsn, '0/0') - '0/0')::bigint AS flushed_lsn
+  FROM pg_stat_replication WHERE state = 'streaming'
+
+-- name: synchronous
+-- Which standbys must have a commit before it is acknowledged.
+SELECT current_setting('synchronous_standby_names') AS rule

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 from blocks.errors import Ambiguous, SalvorError, StandDown, Transient
 from blocks.postgres_session import Row
@@ -21,6 +22,8 @@ from tasks.postgres.waiting import each, until
 POWER_PATIENCE = 60.0
 #: Seconds in which a standby begins to apply what it has received, if it can.
 SETTLING = 0.2
+#: Seconds in which a standby turns to the new primary while clients wait.
+TURN = 0.5
 
 
 def fence(at: Reach, plan: FailoverPlan) -> str:
@@ -141,7 +144,23 @@ def promote(at: Reach, plan: MovePlan) -> str:
             f"{plan.candidate} was told to promote and is not primary after {plan.promote_seconds} s. Look at its log; "
             "run this again to go on, with the next candidate if it is dead."
         )
-    return f"{plan.candidate} took over in {time.monotonic() - started:.2f} s"
+    took = time.monotonic() - started
+    turn(at, plan)
+    return f"{plan.candidate} took over in {took:.2f} s"
+
+
+def turn(at: Reach, plan: MovePlan) -> None:
+    """Turn the siblings to the new primary before clients come, for commits wait for one of them.
+
+    One that does not listen at once is left to `follow`, which tells all of them again, and says who does not.
+    """
+
+    def tell(name: str) -> None:
+        with suppress(SalvorError):
+            at.sql(plan.candidate, create_slot(name), deadline=TURN)
+            point(at, name, plan.candidate, slot=True, seconds=TURN)
+
+    each(plan.siblings, tell)
 
 
 def promoted(at: Reach, name: str) -> bool:
@@ -164,13 +183,18 @@ def follow(at: Reach, plan: MovePlan) -> str:
         at.sql(new, create_slot(name))
     each(plan.siblings, lambda name: led(at, name, new))
     missing = await_streaming(at, new, set(plan.siblings), plan.follow_seconds)
+    rest = tuple(name for name in plan.siblings if name not in missing)
+    rule = sync_setting(SyncRule(plan.sync_names).count, rest) if missing else plan.sync_names
+    demand(at, new, rule)
     if not missing:
         return f"{', '.join(plan.siblings) or 'nobody'} follows {new}"
-    rest = tuple(name for name in plan.siblings if name not in missing)
-    rule = sync_setting(SyncRule(plan.sync_names).count, rest)
-    if rule != plan.sync_names:
-        at.sql(new, f"ALTER SYSTEM SET synchronous_standby_names = {quoted(rule)}", RELOAD)
     return f"{', '.join(missing)} does not follow {new}; commits wait for {rule or 'nobody'}: run postgres-rejoin"
+
+
+def demand(at: Reach, primary: str, rule: str) -> None:
+    """Let commits on PRIMARY wait for the standbys of RULE."""
+    if at.sql(primary, SQL["synchronous"])[0]["rule"] != rule:
+        at.sql(primary, f"ALTER SYSTEM SET synchronous_standby_names = {quoted(rule)}", RELOAD)
 
 
 def led(at: Reach, name: str, new: str) -> str:
@@ -194,6 +218,8 @@ def checkpoint(at: Reach, plan: SwitchoverPlan) -> str:
 
 def stop_primary(at: Reach, plan: SwitchoverPlan) -> str:
     """Stop the old primary in order and wait until the candidate has its last byte."""
+    if not at.sql(plan.candidate, SQL["recovery"])[0]["in_recovery"]:
+        return f"{plan.candidate} is primary already"
     node = at.node(plan.old_primary)
     try:
         said = node.stop("fast", plan.stop_seconds)
@@ -228,11 +254,18 @@ def demote(at: Reach, plan: SwitchoverPlan) -> str:
     """Start the old primary as a standby of the new one; it stopped cleanly, so it needs no rewind."""
     node, new = at.node(plan.old_primary), plan.candidate
     at.sql(new, create_slot(plan.old_primary))
-    if node.processes(PATIENCE):
-        return f"{plan.old_primary} runs already"
-    node.write_standby_signal(PATIENCE)
-    conninfo = at.cluster.replication_conninfo(new, plan.old_primary)
-    node.write_settings({"primary_conninfo": conninfo, "primary_slot_name": plan.old_primary}, PATIENCE)
-    node.start(PATIENCE * 6, as_standby=True)
-    missing = await_streaming(at, new, {plan.old_primary}, plan.follow_seconds)
-    return f"{plan.old_primary} does not stream yet" if missing else f"{plan.old_primary} follows {new}"
+    if not node.processes(PATIENCE):
+        node.write_standby_signal(PATIENCE)
+        conninfo = at.cluster.replication_conninfo(new, plan.old_primary)
+        node.write_settings({"primary_conninfo": conninfo, "primary_slot_name": plan.old_primary}, PATIENCE)
+        node.start(PATIENCE * 6, as_standby=True)
+    return followed(at, plan)
+
+
+def followed(at: Reach, plan: SwitchoverPlan) -> str:
+    """Wait for the old primary, and let commits wait for everybody who is meant to be waited for and is there."""
+    meant = (*plan.siblings, plan.old_primary)
+    missing = await_streaming(at, plan.candidate, set(meant), plan.follow_seconds)
+    there = tuple(name for name in meant if name not in missing)
+    demand(at, plan.candidate, sync_setting(SyncRule(plan.sync_names).count, there))
+    return f"{', '.join(missing)} does not stream yet" if missing else f"{plan.old_primary} follows {plan.candidate}"

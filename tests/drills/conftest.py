@@ -39,6 +39,14 @@ def prefect(plane: Plane) -> Iterator[None]:
         yield
 
 
+def as_before(lab: Lab, fresh: Picture) -> bool:
+    """Whether the lab is whole; one that a failed test left in pieces may not even let itself be looked at."""
+    try:
+        return lab.primaries() == ["n1"] and not fresh.unlike(Picture.of(lab), *COMES_AND_GOES)
+    except Exception:  # noqa: BLE001  # whatever it is, the next test gets another lab
+        return False
+
+
 class Labs:
     """Labs that are up, at most one of each kind."""
 
@@ -49,8 +57,9 @@ class Labs:
     def untouched(self, *, sync: bool) -> Lab:
         """Return a lab on which nothing has happened, or of which everything was mended."""
         if sync in self._up:
-            lab, fresh = self._up[sync]
-            if lab.primaries() == ["n1"] and not fresh.unlike(Picture.of(lab), *COMES_AND_GOES):
+            lab, fresh = self._up.pop(sync)
+            if as_before(lab, fresh):
+                self._up[sync] = lab, fresh
                 return lab
             lab.down()
         lab = Lab(fast=True, sync=sync).up()

@@ -165,7 +165,7 @@ def test_a_plan_is_shown_before_it_is_approved():
     text = plan_text(PLAN.model_copy(update={"ask": "No fence can be proven."}))
     assert text.startswith("## n1 is gone\n\n**What will be lost:** At most 120 bytes.")
     assert "**Why a person is asked:** No fence can be proven." in text
-    assert "the policy of this run says" in plan_text(PLAN)
+    assert plan_text(PLAN).endswith("**Why a person is asked:** the policy of this run wants it.")
 
 
 class MovePlan(Plan):
@@ -181,7 +181,7 @@ class MovePlan(Plan):
 def test_the_details_of_a_plan_are_words():
     """What the sentences have not said, without brackets and without what is empty."""
     plan = MovePlan(**PLAN.model_dump())
-    assert plan_details(plan).splitlines()[2:] == [
+    assert plan_details(plan).splitlines()[5:-2] == [
         "| candidate | n2 |",
         "| fences | n1 by power, n4 by sync |",
         "| siblings | n3, n5 |",
