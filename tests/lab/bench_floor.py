@@ -12,7 +12,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import psycopg
 
@@ -28,7 +28,10 @@ HEARD = (
     " FROM pg_stat_wal_receiver"
 )
 POSITION = "SELECT (greatest(pg_last_wal_receive_lsn(), pg_last_wal_replay_lsn()) - '0/0')::bigint"
-SLOT = "SELECT pg_create_physical_replication_slot('{0}', true) WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{0}')"
+SLOT = (
+    "SELECT pg_create_physical_replication_slot('{0}', true)"
+    " WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = '{0}')"
+)
 # By the directory they stand in, as the dead postmaster's orphans cannot be found otherwise.
 KILL = """
 for p in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | sed -n "s|.*/proc/\\([0-9]*\\)/cwd -> $D\\$|\\1|p"); do kill -9 $p; done
@@ -47,7 +50,7 @@ class Bare:
         self.links = {name: self._connect(name) for name in lab.nodes}
         self.console = psycopg.connect(**self._pooler(), autocommit=True)
 
-    def __enter__(self) -> Bare:
+    def __enter__(self) -> Self:
         """Be ready."""
         return self
 
@@ -93,8 +96,10 @@ class Bare:
         settings = f"primary_conninfo = '{node.upstream(self.lab.nodes[new])}'\nprimary_slot_name = '{self.old}'\n"
         self._host(
             self.old,
-            f"cp $D/postgresql.conf $D/pg_hba.conf $D/.. && {node.bin}/pg_rewind -D $D --source-server={shlex.quote(source)}"
-            f" && cp $D/../postgresql.conf $D/../pg_hba.conf $D && printf %s {shlex.quote(settings)} >$D/postgresql.auto.conf"
+            "cp $D/postgresql.conf $D/pg_hba.conf $D/.. && "
+            f"{node.bin}/pg_rewind -D $D --source-server={shlex.quote(source)}"
+            " && cp $D/../postgresql.conf $D/../pg_hba.conf $D"
+            f" && printf %s {shlex.quote(settings)} >$D/postgresql.auto.conf"
             f" && touch $D/standby.signal && {node.bin}/pg_ctl start -D $D -w -s -l $D/../../log",
         )
         streams = f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{self.old}' AND state = 'streaming'"
