@@ -20,7 +20,7 @@ SAID_ALREADY = {
 }  #: of a plan: in its sentences, or of no use to a person
 
 MEANING = {
-    Outcome.RECOVERED: "Nobody has to do anything: everything that was promised was seen to hold.",
+    Outcome.RECOVERED: "Nothing is urgent: everything that was promised was seen to hold.",
     Outcome.NOTHING_TO_DO: "Nobody has to do anything: nothing was changed.",
     Outcome.REFUSED: "Nothing was changed. Read the sentence above, mend what it names, then run this again.",
     Outcome.UNVERIFIED: "It was done, but not everything that was promised could be seen."
@@ -110,7 +110,7 @@ def _figures(figures: dict[str, float]) -> str:
 
 def _unchecked(unverified: Iterable[str]) -> str:
     lines = "\n".join(f"- {_line(each)}" for each in unverified)
-    return f"## What was not checked\n\n{lines}" if lines else ""
+    return f"## What is left to do, or was not checked\n\n{lines}" if lines else ""
 
 
 def _circumstances(facts: Facts) -> str:

@@ -131,11 +131,14 @@ def figures_of(plan: MovePlan, activity: Activity) -> dict[str, float]:
 
 
 def unlooked(plan: MovePlan, after: Cluster, activity: Activity) -> tuple[str, ...]:
-    """Say what this procedure did not look at, so that nobody takes silence for proof."""
+    """Say what is left to do, and what was not looked at, so that nobody takes silence for proof."""
+    gone = [n.name for n in after.nodes if n.name == plan.old_primary and not n.standby]
+    left = [f"{name} does not follow yet: run postgres-rejoin for it, once its host can be reached." for name in gone]
     rows = () if activity.asked else ("How long the application could not write: the block has no activity_sql.",)
     new = after.node(plan.candidate)
     logical = new.server.logical_slots if new.server else ()
     return (
+        *left,
         *rows,
         "Sessions that set synchronous_commit to off or local: what they were told was committed may be gone.",
         "Clients that do not go through the listed poolers and environment files.",

@@ -83,7 +83,7 @@ At most 120 bytes.
 | rto seconds | 1.25 |
 | lost bytes | 0 |
 
-## What was not checked
+## What is left to do, or was not checked
 
 - n1 was not looked at again
 

@@ -134,6 +134,9 @@ def test_the_report_says_what_was_not_looked_at():
     after = cluster(gone(), primary("n2", logical_slots=("cdc",)), standby("n3"))
     assert any("cdc" in line for line in unlooked(plan, after, QUIET))
     assert any("none" in line for line in unlooked(plan, cluster(gone(), gone("n2")), QUIET))
+    assert any("run postgres-rejoin for it" in line for line in unlooked(plan, cluster(gone(), gone("n2")), QUIET))
+    back = cluster(standby("n1"), primary("n2"), standby("n3"))
+    assert not any("postgres-rejoin" in line for line in unlooked(plan, back, QUIET))
     assert any("activity_sql" in line for line in unlooked(plan, after, QUIET))
     assert not any("activity_sql" in line for line in unlooked(plan, after, Activity(asked=True)))
 
