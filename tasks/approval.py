@@ -41,7 +41,7 @@ def ask_person(ledger: Ledger, run: Run, plan: Plan, policy: Policy) -> Approval
     _announce(ledger, run, plan, question)
     notice, asked = "", 0
     while True:
-        answer = _answer(run, plan, give_up, f"{notice}{question}\n\n{plan_details(plan)}", asked)
+        answer = _answer(run, plan, give_up, f"{_marked(notice)}{question}\n\n{plan_details(plan)}", asked)
         notice, asked = _objection(run, answer), asked + 1
         if answer is not None and not notice:
             return _agreed(answer)
@@ -87,11 +87,15 @@ def _go_on(run: Run) -> None:
         log(f"Prefect will show this end only after the next sweep: {error}", warn=True)
 
 
+def _marked(notice: str) -> str:
+    return f"> **{notice}**\n\n" if notice else ""
+
+
 def _objection(run: Run, answer: Approval | None) -> str:
     if answer is None:
-        return "> **That was not an answer.** Choose approve or reject, and give your name.\n\n"
+        return "That was not an answer. Choose approve or reject, and give your name."
     if answer.decision == "approve" and _same(answer.approver, run.requested_by):
-        return f"> **{answer.approver} asked for this run**, so somebody else must approve it.\n\n"
+        return f"{answer.approver} asked for this run, so somebody else must approve it."
     return ""
 
 
