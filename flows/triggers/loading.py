@@ -10,6 +10,7 @@ import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound, PrefectException
+from pydantic import ValidationError
 
 from blocks.errors import Misconfigured, Transient
 
@@ -26,6 +27,12 @@ def load_block(kind: type[B], name: str) -> B:
             f" Prefect UI under Blocks, or in Python: {kind.__module__}.{kind.__name__}(...).save({name!r})."
         ) from error
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        if isinstance(error.__cause__, ValidationError):
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.__cause__.errors())
+            raise Misconfigured(
+                f"The {kind.__name__} block `{name}` is not filled in right ({wrong}):"
+                " correct it in the UI under Blocks."
+            ) from error
         raise Transient(
             f"The block `{name}` could not be read from Prefect ({first_line(error)}):"
             " look at PREFECT_API_URL and PREFECT_API_AUTH_STRING, and whether the server runs."

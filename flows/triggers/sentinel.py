@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from uuid import uuid4
 
-from blocks.errors import SalvorError
+from blocks.errors import Misconfigured, SalvorError
 from blocks.ledger.block import Ledger
 from blocks.postgres import PostgresCluster
 from blocks.prefect_api import PrefectApi
@@ -60,7 +60,7 @@ def arguments() -> argparse.Namespace:
 async def watch(targets: list[str], ledger: Ledger, prefect: PrefectApi, settings: argparse.Namespace) -> None:
     """Watch every target until cancelled; blocks that are made, changed or removed meanwhile are noticed."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS))
-    wanted = await asyncio.to_thread(clusters, targets)
+    wanted = await asyncio.to_thread(clusters, targets, {})
     async with prefect:
         await prefect.warm()
         roster = Roster(Dispatcher(ledger, prefect, procedures()), settings)
@@ -69,12 +69,24 @@ async def watch(targets: list[str], ledger: Ledger, prefect: PrefectApi, setting
             await asyncio.sleep(RELOAD_SECONDS)
             # A Prefect server that is down must not stop the watch.
             with suppress(SalvorError):
-                wanted = await asyncio.to_thread(clusters, targets)
+                wanted = await asyncio.to_thread(clusters, targets, wanted)
 
 
-def clusters(targets: list[str]) -> dict[str, PostgresCluster]:
-    """Load the blocks of TARGETS, or of every PostgresCluster there is."""
-    return {name: load_block(PostgresCluster, name) for name in targets or block_names(PostgresCluster)}
+def clusters(targets: list[str], before: dict[str, PostgresCluster]) -> dict[str, PostgresCluster]:
+    """Load the blocks of TARGETS, or of every PostgresCluster there is; BEFORE is what was read the last time.
+
+    Prefect's form saves a block that is half filled in: it must not blind us to the others.
+    """
+    found = {}
+    for name in targets or block_names(PostgresCluster):
+        try:
+            found[name] = load_block(PostgresCluster, name)
+        except Misconfigured as error:
+            if targets and name not in before:
+                raise
+            LOG.error("%s: %s", name, error)  # noqa: TRY400 - the sentence says it all
+            found |= {name: before[name]} if name in before else {}
+    return found
 
 
 class Roster:
