@@ -10,9 +10,9 @@ import httpx
 from prefect.blocks.core import Block
 from prefect.client.orchestration import get_client
 from prefect.exceptions import ObjectNotFound, PrefectException
-from pydantic import ValidationError
 
 from blocks.errors import Misconfigured, Transient
+from blocks.filled_in import wrong_fields
 
 B = TypeVar("B", bound=Block)
 
@@ -27,8 +27,7 @@ def load_block(kind: type[B], name: str) -> B:
             f" Prefect UI under Blocks, or in Python: {kind.__module__}.{kind.__name__}(...).save({name!r})."
         ) from error
     except (httpx.HTTPError, PrefectException, RuntimeError) as error:
-        if isinstance(error.__cause__, ValidationError):
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.__cause__.errors())
+        if wrong := wrong_fields(error):
             raise Misconfigured(
                 f"The {kind.__name__} block `{name}` is not filled in right ({wrong}):"
                 " correct it in the UI under Blocks."

@@ -10,6 +10,7 @@ from prefect.blocks.core import Block
 
 from blocks.env_file import EnvFile
 from blocks.errors import Misconfigured
+from blocks.filled_in import wrong_fields
 from blocks.node_control import PatroniControl
 from blocks.patroni import Patroni
 from blocks.pgbouncer import PgBouncer
@@ -74,6 +75,12 @@ def _load(kind: type[B], name: str) -> B:
         raise Misconfigured(
             f"There is no {what} block called {name}: create it under Blocks in the Prefect UI, or correct the name."
         ) from error
+    except RuntimeError as error:
+        if wrong := wrong_fields(error):
+            raise Misconfigured(
+                f"The block {name} is not filled in right ({wrong}): correct it under Blocks in the Prefect UI."
+            ) from error
+        raise
 
 
 def quoted(text: str) -> str:

@@ -146,3 +146,17 @@ def test_a_cluster_is_described_in_a_form(person: Person, ward: Ward) -> None:
     person.page.reload()
     person.sees("billing", "********")
     assert "s3cret" not in person.page.content()
+
+
+def test_a_cluster_that_is_half_described_is_refused_with_the_field(person: Person, ward: Ward) -> None:
+    """Prefect saves a form without its required fields; a run on it says which one is missing."""
+    person.open("blocks/catalog/salvor-postgres-cluster/create")
+    person.sign_in()
+    person.fill("Name", "half")
+    person.press("Add item")
+    person.page.get_by_label("Name", exact=True).nth(1).fill("db1")
+    person.press("Save")
+    person.sees("Block created successfully")
+    run = ward.run("postgres-failover", {"dry_run": True}, target="half")
+    assert run.outcome == Outcome.REFUSED
+    assert "The block half is not filled in right (nodes.0.host: Field required" in run.why
