@@ -42,12 +42,12 @@ for p in $(ls -l /proc/[0-9]*/cwd 2>/dev/null | sed -n "s|.*/proc/\\([0-9]*\\)/c
 class Bare:
     """One operator's script for one lab; `with` opens its connections before there is trouble."""
 
-    def __init__(self, lab: Lab) -> None:
-        """Look who is who."""
+    def __init__(self, lab: Lab, dead: str = "") -> None:
+        """Look who is who; DEAD is a node that is to be brought back."""
         self.lab = lab
-        self.old = lab.primary()
+        self.old = dead or lab.primary()
         self.standbys = lab.standbys()
-        self.links = {name: self._connect(name) for name in lab.nodes}
+        self.links = {name: self._connect(name) for name in lab.nodes if name != dead}
         self.console = psycopg.connect(**self._pooler(), autocommit=True)
 
     def __enter__(self) -> Self:
@@ -64,10 +64,9 @@ class Bare:
         self._await_death()
         if not frozen:  # a frozen host cannot be reached: there the synchronous rule is the fence
             self._host(self.old, KILL)
-        for name in self.standbys:
-            self._sql(name, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
-        self._until(lambda: not any(self._sql(n, "SELECT 1 FROM pg_stat_wal_receiver") for n in self.standbys))
-        new = max(self.standbys, key=lambda name: int(self._sql(name, POSITION)[0][0]))
+        self.stop_receiving()
+        self._until(lambda: not any(self.sql(n, "SELECT 1 FROM pg_stat_wal_receiver") for n in self.standbys))
+        new = max(self.standbys, key=lambda name: int(self.sql(name, POSITION)[0][0]))
         self._take_over(new)
         self._route(new)
         if frozen:
@@ -78,11 +77,11 @@ class Bare:
     def switchover(self) -> None:
         """Hand over: checkpoint, hold clients, stop, promote, reroute, let clients go on."""
         new = self.standbys[0]
-        self._sql(self.old, "CHECKPOINT")
+        self.sql(self.old, "CHECKPOINT")
         self._tell("PAUSE orders")
         node = self.lab.nodes[self.old]
         self._host(self.old, f"{node.bin}/pg_ctl stop -D $D -m fast -w -s && {node.bin}/pg_controldata $D >/dev/null")
-        self._until(lambda: not self._sql(new, "SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"))
+        self._until(lambda: not self.sql(new, "SELECT 1 FROM pg_stat_wal_receiver WHERE status = 'streaming'"))
         self._take_over(new)
         self._route(new)
         self._tell("RESUME orders")
@@ -91,7 +90,7 @@ class Bare:
     def rejoin(self, new: str) -> None:
         """Bring the old primary back with pg_rewind and a start."""
         node = self.lab.nodes[self.old]
-        self._sql(new, "CHECKPOINT", SLOT.format(self.old))
+        self.sql(new, "CHECKPOINT", SLOT.format(self.old))
         source = f"host={node.host} port={self.lab.nodes[new].port} user=replicator password={PASSWORD} dbname=postgres"
         settings = f"primary_conninfo = '{node.upstream(self.lab.nodes[new])}'\nprimary_slot_name = '{self.old}'\n"
         self._host(
@@ -103,14 +102,24 @@ class Bare:
             f" && touch $D/standby.signal && {node.bin}/pg_ctl start -D $D -w -s -l $D/../../log",
         )
         streams = f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{self.old}' AND state = 'streaming'"
-        self._until(lambda: bool(self._sql(new, streams)))
+        self._until(lambda: bool(self.sql(new, streams)))
+
+    def stop_receiving(self) -> None:
+        """Take the standbys off the primary."""
+        for name in self.standbys:
+            self.sql(name, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")
+
+    def trust_all(self, new: str) -> None:
+        """Let commits on NEW wait for any of the others again."""
+        names = ", ".join(name for name in self.lab.nodes if name != new)
+        self.sql(new, f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({names})'", "SELECT pg_reload_conf()")
 
     # --- steps
 
     def _await_death(self) -> None:
         misses, pause = 0, INTERVAL_SECONDS
         held = self.links[self.old]
-        while misses < MISSES or any(self._sql(name, HEARD)[0][0] for name in self.standbys):
+        while misses < MISSES or any(self.sql(name, HEARD)[0][0] for name in self.standbys):
             if misses:
                 time.sleep(pause)
             else:  # a held connection that breaks says so at once
@@ -133,8 +142,8 @@ class Bare:
     def _take_over(self, new: str) -> None:
         names = ", ".join(name for name in self.standbys if name != new)
         rule = f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({names})'"
-        self._sql(new, rule, "SELECT pg_reload_conf()", "SELECT pg_promote(false)")
-        self._until(lambda: not self._sql(new, "SELECT pg_is_in_recovery()")[0][0])
+        self.sql(new, rule, "SELECT pg_reload_conf()", "SELECT pg_promote(false)")
+        self._until(lambda: not self.sql(new, "SELECT pg_is_in_recovery()")[0][0])
 
     def _route(self, new: str) -> None:
         pooler, node = self.lab.pooler, self.lab.nodes[new]
@@ -148,9 +157,9 @@ class Bare:
     def _follow(self, new: str) -> None:
         for name in self.standbys:
             if name != new:
-                self._sql(new, SLOT.format(name))
+                self.sql(new, SLOT.format(name))
                 line = self.lab.nodes[name].upstream(self.lab.nodes[new])
-                self._sql(name, f"ALTER SYSTEM SET primary_conninfo = '{line}'", "SELECT pg_reload_conf()")
+                self.sql(name, f"ALTER SYSTEM SET primary_conninfo = '{line}'", "SELECT pg_reload_conf()")
 
     # --- means
 
@@ -167,7 +176,8 @@ class Bare:
         assert self.lab.pooler is not None
         return {**self.lab.pooler.route(), "user": "salvor", "password": PASSWORD, "dbname": "pgbouncer"}
 
-    def _sql(self, name: str, *statements: str) -> list[Any]:
+    def sql(self, name: str, *statements: str) -> list[Any]:
+        """Execute STATEMENTS on a connection that is open already."""
         for statement in statements:
             cursor = self.links[name].execute(statement)  # type: ignore[call-overload]
         return cursor.fetchall() if cursor.description else []
@@ -177,7 +187,9 @@ class Bare:
 
     def _host(self, name: str, script: str) -> None:
         node = self.lab.nodes[name]
-        subprocess.run([node.host_shell, f"D={node.data}\n{script}"], check=True, stdin=subprocess.DEVNULL)
+        subprocess.run(
+            [node.host_shell, f"D={node.data}\n{script}"], check=True, stdin=subprocess.DEVNULL, capture_output=True
+        )
 
     @staticmethod
     def _until(true: Callable[[], bool]) -> None:

@@ -148,16 +148,16 @@ def struck(  # noqa: PLR0913 - a fault, who mends it, and how
     return Sample(tally, zombie_acks, phases)
 
 
-def timeline(ward: Ward, run: Run, began: float, tally: Tally) -> dict[str, float]:
+def timeline(ward: Ward, run: Run, began: float, tally: Tally | None = None) -> dict[str, float]:
     """Say how many seconds after the fault each thing happened; steps by their ends."""
-    flow_run = ward.http.get(f"/flow_runs/{run.flow_run_id}").raise_for_status().json()
-    moments = {"last ack": tally.outage_began}
-    if run.procedure == FAILOVER:
-        moments["run created"] = datetime.fromisoformat(flow_run["created"]).timestamp()
-    moments["run began"] = run.started_at.timestamp()
     done = steps.timeline(ward.ledger, run.id)
-    moments["first act"] = done[0].started_at.timestamp()
+    moments = {"run began": run.started_at.timestamp(), "first act": done[0].started_at.timestamp()}
     moments |= {step.name: step.ended_at.timestamp() for step in done if step.ended_at}
-    moments["first ack"] = tally.outage_ended
-    moments |= {"run ended": run.ended_at.timestamp()} if run.ended_at else {}
+    if run.procedure == FAILOVER:
+        flow_run = ward.http.get(f"/flow_runs/{run.flow_run_id}").raise_for_status().json()
+        moments["run created"] = datetime.fromisoformat(flow_run["created"]).timestamp()
+    if tally:
+        moments |= {"last ack": tally.outage_began, "first ack": tally.outage_ended}
+    if run.ended_at:
+        moments["run ended"] = run.ended_at.timestamp()
     return {name: round(at - began, 4) for name, at in sorted(moments.items(), key=lambda pair: pair[1])}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import time
 
+import psycopg
+
 from tests.lab.app import App
 from tests.lab.bench_floor import Bare
 from tests.lab.bench_outage import timeline
@@ -12,65 +14,69 @@ from tests.lab.bench_stage import Stage, recovered
 from tests.lab.bench_table import Line
 from tests.lab.cluster import Lab
 
-#: Rows of about 1 kB each.
+#: Of about 1 kB each.
 ROWS = 1_000_000
-BATCH = 100_000
+BATCH = 50_000
+DIVERGED_ROWS = 1_000
+# An autovacuum would part the servers by a gigabyte of WAL.
+BALLAST = "CREATE TABLE ballast (id int PRIMARY KEY, filler text) WITH (autovacuum_enabled = off)"
 FILL = "INSERT INTO ballast SELECT g, repeat(md5(g::text), 30) FROM generate_series({}, {}) g"
+DIVERGE = f"UPDATE ballast SET filler = reverse(filler) WHERE id <= {DIVERGED_ROWS}"
+LOCAL = "-c synchronous_commit=local"
+BEHIND = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn()"
 
 
 def rejoin(stage: Stage, runs: int) -> Line:
-    """Kill the primary under write load, promote another, then bring the old one back: by our procedure and bare."""
+    """Kill a primary that has rows of its own, promote another, bring the old one back: by our procedure, and bare."""
     line = Line("rejoin_1gb", "rejoin of the old primary, 1 GB", 2.0, reach_is_ratio=True)
     with stage.lab() as lab:
         fill(lab)
         for _ in range(runs):
+            parted(lab)
             take_ours(stage, lab, line)
-            take_floor(lab, line)
+            take_floor(lab, line, parted(lab))
     return line
 
 
 def fill(lab: Lab) -> None:
     """Give the cluster its gigabyte, and let every standby have it."""
-    first = lab.primary()
-    lab.psql(first, "CREATE TABLE ballast (id int PRIMARY KEY, filler text)", "orders")
+    first = lab.nodes[lab.primary()]
+    first.psql(BALLAST, "orders")
     for start in range(1, ROWS, BATCH):
-        lab.nodes[first].psql(FILL.format(start, start + BATCH - 1), "orders", seconds=120)
-    lab.nodes[first].psql("CHECKPOINT", seconds=120)
-    behind = "SELECT count(*) FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn() - 65536"
-    while lab.psql(first, behind)[0][0]:
+        first.psql(FILL.format(start, start + BATCH - 1), "orders", seconds=300)
+    for node in lab.nodes.values():
+        node.psql("CHECKPOINT", seconds=300)
+    while first.psql(BEHIND)[0][0]:
         time.sleep(0.2)
 
 
-def parted(lab: Lab) -> Bare:
-    """Let the primary die in the middle of writes that nobody else got, and another take over."""
-    bare = Bare(lab)
-    with bare, App(lab) as app:
+def parted(lab: Lab) -> str:
+    """Let the primary write what nobody else gets, and die; let another take over; return who died."""
+    with Bare(lab) as bare, App(lab) as app:
         app.await_writes(100)
-        for name in bare.standbys:  # what is written from here on only the old primary has
-            bare._sql(name, "ALTER SYSTEM SET primary_conninfo = ''", "SELECT pg_reload_conf()")  # noqa: SLF001
-        time.sleep(0.5)
+        bare.stop_receiving()
+        with psycopg.connect(lab.nodes[bare.old].conninfo("orders", options=LOCAL), autocommit=True) as session:
+            session.execute(DIVERGE)  # type: ignore[call-overload]
         lab.kill_node(bare.old)
         bare.failover()
         app.await_writes(100)
-    return bare
+        return bare.old
 
 
 def take_ours(stage: Stage, lab: Lab, line: Line) -> None:
     """Measure the procedure, from the moment it is asked for until the node streams."""
-    parted(lab)
-    ward, began = stage.ward(lab), time.time()
+    ward = stage.ward(lab)
+    began = time.time()
     run = recovered(ward.run("postgres-rejoin"))
-    phases = timeline(ward, run, began, None)
-    line.ours.append(phases["start-following"])
-    line.phases.append(phases)
+    line.phases.append(timeline(ward, run, began))
+    line.ours.append(line.phases[-1]["start-following"])
     line.loads.append(os.getloadavg()[0])
 
 
-def take_floor(lab: Lab, line: Line) -> None:
+def take_floor(lab: Lab, line: Line, old: str) -> None:
     """Measure pg_rewind and a start."""
-    old = parted(lab).old
-    with Bare(lab) as bare:
-        bare.old, began = old, time.monotonic()
-        bare.rejoin(lab.primary())
+    with Bare(lab, dead=old) as bare:
+        new, began = lab.primary(), time.monotonic()
+        bare.rejoin(new)
         line.floor.append(time.monotonic() - began)
-        bare.trust_all(lab.primary())
+        bare.trust_all(new)
