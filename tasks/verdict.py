@@ -49,7 +49,7 @@ def outcome_of_error(error: Exception, course: Course) -> tuple[Outcome, str]:
         taken_back = f" Taken back: {', '.join(course.begun)}." if course.begun else ""
         return Outcome(error.outcome), said + taken_back
     if course.dry_run:
-        return Outcome.REFUSED, f"dry run: it came to {said}"
+        return Outcome.REFUSED, f"dry run, refused: {said}"
     if not course.gate_passed:
         return Outcome.REFUSED, said
     return Outcome.NEEDS_HUMAN, said + _rest(course)

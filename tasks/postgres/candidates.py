@@ -50,15 +50,41 @@ def eligible(seen: Cluster) -> tuple[Node, ...]:
         for n in seen.standbys
         if n.server and not n.nofailover and n.server.may_promote and n.server.timeline == timeline
     ]
-    return tuple(n for n, s in sorted(fit, key=lambda pair: -pair[1].lsn) if not overshoots(seen, n))
+    ranked = [n for n, s in sorted(fit, key=lambda pair: -pair[1].lsn)]
+    # After a power cut all of them have just started, and none is to be blamed for that.
+    return tuple(n for n in ranked if not overshoots(seen, n)) or tuple(ranked)
 
 
 def overshoots(seen: Cluster, node: Node) -> bool:
-    """Whether NODE is further than the primary was, and did not receive that from it: then it wrote by itself."""
+    """Whether NODE is further than the primary was seen to be, and has not received that since it was started."""
     last, server = seen.recorded, server_of(node)
-    if last is None or last.timeline != server.timeline or not last.streaming or node.name in last.streaming:
+    if last is None or last.timeline != server.timeline:
         return False
-    return server.lsn > last.lsn and server.received_lsn < server.lsn
+    return server.received_lsn < server.lsn and server.lsn > last.lsn
+
+
+def why_not(seen: Cluster) -> str:
+    """Say of every node why it cannot be promoted."""
+    return "; ".join(unfit(seen, n) for n in seen.nodes)
+
+
+def passed_over(seen: Cluster) -> str:
+    """Say of every standby that can neither be promoted nor led over why not; empty when there is none."""
+    fit = {n.name for n in eligible(seen)}
+    return "; ".join(unfit(seen, n) for n in seen.standbys if n.name not in fit)
+
+
+def unfit(seen: Cluster, node: Node) -> str:
+    """Say why NODE cannot be promoted."""
+    if node.server is None:
+        return f"{node.name} does not answer"
+    if node.nofailover:
+        return f"{node.name} is marked nofailover"
+    if not node.server.may_promote:
+        return f"{node.name} does not let this user call pg_promote"
+    if overshoots(seen, node):
+        return f"{node.name} is ahead of the primary without having followed it: it may have written by itself"
+    return f"{node.name} is on timeline {node.server.timeline}, not {newest_timeline(seen.nodes)}"
 
 
 def astray_timelines(seen: Cluster) -> str:
@@ -96,7 +122,7 @@ def sync_vouches(seen: Cluster, candidate: Node) -> bool:
         return False
     peers = [n for n in seen.standbys if server_of(n).timeline == server.timeline]
     # A standby confirms what it has received. When that cannot be applied, it may be the only one that has it.
-    if any(server_of(n).received_lsn > server.lsn for n in peers):
+    if any(max(server_of(n).received_lsn, server_of(n).lsn) > server.lsn for n in peers):
         return False
     heard = frozenset(n.name for n in peers)
     return SyncRule(seen.recorded.synchronous_standby_names).vouches(heard)

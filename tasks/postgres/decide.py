@@ -10,12 +10,13 @@ from tasks.postgres.candidates import (
     eligible,
     lost_bytes,
     newest_timeline,
-    overshoots,
+    passed_over,
     provable_fences,
     server_of,
     settled,
     sync_setting,
     sync_vouches,
+    why_not,
 )
 from tasks.postgres.policies import FailoverPolicy, Fence
 from tasks.postgres.state import Cluster, FailoverPlan, Node, Route
@@ -158,24 +159,6 @@ def choose_candidate(seen: Cluster, preferred: str = "") -> Node | None:
     return next((n for n in top if n.name == preferred), top[0])
 
 
-def why_not(seen: Cluster) -> str:
-    """Say of every node why it cannot be promoted."""
-    newest = newest_timeline(seen.nodes)
-
-    def reason(node: Node) -> str:
-        if node.server is None:
-            return f"{node.name} does not answer"
-        if node.nofailover:
-            return f"{node.name} is marked nofailover"
-        if not node.server.may_promote:
-            return f"{node.name} does not let this user call pg_promote"
-        if overshoots(seen, node):
-            return f"{node.name} is ahead of the primary without having followed it: it wrote by itself"
-        return f"{node.name} is on timeline {node.server.timeline}, not {newest}"
-
-    return "; ".join(reason(n) for n in seen.nodes)
-
-
 def plan_for(seen: Cluster, policy: FailoverPolicy, best: Node, **rest: Any) -> FailoverPlan:  # noqa: ANN401 - fields of the plan
     """Write down everything the acts need, REST being what differs between the ways to a new primary."""
     server, vouched, lost = server_of(best), sync_vouches(seen, best), lost_bytes(seen, best)
@@ -207,11 +190,12 @@ def failover_plan(seen: Cluster, policy: FailoverPolicy, old: Node, best: Node) 
     fences, unfenced = fencing(seen, policy, old, best)
     known = sync_vouches(seen, best) or lost_bytes(seen, best) is not None
     rank = f"the most advanced of {len(seen.standbys)} standbys"
+    left = f" Left behind, for postgres-rejoin: {passed}." if (passed := passed_over(seen)) else ""
     return plan_for(
         seen,
         policy,
         best,
-        why=f"{old.name} is gone ({old.answer}): {best.name} takes over, {rank}.",
+        why=f"{old.name} is gone ({old.answer}): {best.name} takes over, {rank}.{left}",
         ask=ask_why(unfenced, known=known, meant=bool(old.host and old.host.clean and not old.host.processes)),
         mode="unmanaged",
         old_primary=old.name,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tasks.model import Decision
-from tasks.postgres.candidates import eligible, server_of, sync_setting
-from tasks.postgres.decide import objection, split_brain, unknown, why_not
+from tasks.postgres.candidates import eligible, server_of, sync_setting, why_not
+from tasks.postgres.decide import objection, split_brain, unknown
 from tasks.postgres.judge import judge_handover
 from tasks.postgres.policies import SwitchoverPolicy
 from tasks.postgres.state import Cluster, Node, SwitchoverPlan

@@ -115,7 +115,6 @@ class Recorded(Frozen):
     lsn: int
     timeline: int
     synchronous_standby_names: str
-    streaming: tuple[str, ...] = ()  #: the standbys that followed it then; empty when that was not seen
     at: AwareDatetime
 
 

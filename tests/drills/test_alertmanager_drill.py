@@ -41,7 +41,7 @@ def test_an_alert_becomes_a_finished_recovery(ward: Ward, tmp_path: Path) -> Non
         app.await_writes()
     assert (run.procedure, run.requested_by) == ("postgres-failover", "alertmanager")
     assert run.parameters["reason"] == "PrimaryDown: takes no writes"
-    assert ward.state(run.flow_run_id)["name"] == Outcome.RECOVERED
+    assert ward.await_state(run.flow_run_id, Outcome.RECOVERED)["name"] == Outcome.RECOVERED
     assert [r.id for r in ward.of_target()] == [run.id]
     assert_rows_kept(app)
 

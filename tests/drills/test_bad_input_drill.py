@@ -31,7 +31,7 @@ def refused(ward: Ward, procedure: str, policy: dict[str, Any] | None = None, **
 def test_missing_block(ward: Ward, procedure: str) -> None:
     """A target without a block is named, with the kind of block that it needs."""
     run = refused(ward, procedure, target="nobody")
-    assert "There is no salvor-postgres-cluster block called nobody" in run.why
+    assert "There is no block nobody of the type Salvor PostgreSQL cluster" in run.why
     assert "create it under Blocks in the Prefect UI, or correct the name" in run.why
 
 

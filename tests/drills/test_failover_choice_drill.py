@@ -61,20 +61,54 @@ def test_a_standby_that_does_not_apply_takes_over(ward: Ward) -> None:
     assert_rows_kept(app)
 
 
-@pytest.mark.parametrize("new_timeline", [False, True], ids=["same timeline", "timeline of its own"])
-def test_diverged_standby_is_not_chosen(ward: Ward, new_timeline: bool) -> None:
+@pytest.mark.parametrize("ahead", [False, True], ids=["primary has passed it", "ahead of the primary"])
+def test_diverged_standby_is_not_chosen(ward: Ward, ahead: bool) -> None:
     """A standby that wrote rows of its own is not promoted, however far it seems to be, and the report names it."""
+    lab = ward.lab
+    with App(lab) as first:
+        first.await_writes(50)
+        if not ahead:
+            lab.diverge("n2")
+            first.await_writes(200)
+    if ahead:
+        lab.diverge("n2")
+    ward.record()
+    lab.kill_node("n1")
+    run = ward.run("postgres-failover", {"candidate": "n2", "follow_seconds": 1})
+    with App(lab) as second:
+        second.await_writes(50)
+    assert lab.primaries() == ["n3"]
+    if ahead:
+        assert run.outcome == Outcome.RECOVERED, run.why
+        assert "Left behind, for postgres-rejoin: n2 is ahead of the primary" in run.why
+    else:
+        assert run.outcome == Outcome.UNVERIFIED
+        assert "n2 follows n3 (seen: n2: standby on timeline 1)" in run.why
+    assert_rows_kept(first, second)
+
+
+def test_standby_that_was_promoted_on_its_own_is_named(ward: Ward) -> None:
+    """When a standby is on a timeline that nobody saw a primary on, people say which is right; it comes back later."""
     lab = ward.lab
     with App(lab) as app:
         app.await_writes(50)
-        lab.diverge("n3", new_timeline=new_timeline)
+        lab.diverge("n3", new_timeline=True)
         app.await_writes(50)
         ward.record()
         lab.kill_node("n1")
-        run = ward.run("postgres-failover", {"follow_seconds": 1})
+        before = Picture.of(lab)
+        refused = ward.run("postgres-failover")
+        assert_untouched(before, lab)
+        lab.nodes["n3"].stop()
+        run = ward.run("postgres-failover")
         app.await_writes(50)
+        back = ward.run("postgres-rejoin", {"node": "n3"})
+    assert refused.outcome == Outcome.REFUSED
+    assert "n3 was promoted since. If that was a mistake, stop n3" in refused.why
+    assert run.outcome == Outcome.RECOVERED, run.why
     assert lab.primaries() == ["n2"]
-    assert "n3" in run.why
+    assert back.outcome == Outcome.RECOVERED, back.why
+    assert lab.psql("n3", "SELECT count(*) FROM orders WHERE client = 'diverged'", "orders") == [(0,)]
     assert_rows_kept(app)
 
 
@@ -98,6 +132,9 @@ def test_candidate_that_dies_is_followed_by_the_next(ward: Ward) -> None:
     assert lab.primaries() == ["n3"]
     assert ["n2", "process"] in again.report["plan"]["fences"]
     assert (lab.nodes["n2"].data / "standby.signal").exists(), "it would come back as a second primary"
+    back = [ward.run("postgres-rejoin", {"node": name}) for name in ("n1", "n2")]
+    assert [run.outcome for run in back] == [Outcome.RECOVERED] * 2, [run.why for run in back]
+    assert lab.streaming("n3") == ["n1", "n2"]
     assert_rows_kept(first, second)
 
 

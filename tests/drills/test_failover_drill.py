@@ -40,7 +40,7 @@ def test_frozen_primary_acknowledges_nothing_after_thaw(ward: Ward) -> None:
         app.await_writes(50)
         promised = len(uninformed.journal().acks)
         lab.thaw("n1")
-        wait_until(lambda: waiting_commits(ward, "n1") == 2, 10, "the zombie's commits to wait in vain")
+        wait_until(lambda: waiting_commits(ward, "n1") >= 2, 10, "the zombie's commits to wait in vain")
         zombie = ward.run("postgres-failover")
         back = ward.run("postgres-rejoin", {"node": "n1"})
         app.await_writes(50)

@@ -1,13 +1,15 @@
 """The process of a run, its responder, and both, killed after every step and within every act: the job is finished.
 
-The kills are generated from the flows. Several stages, each with a patient and a responder of its own, play them at the
-same time, because most of a case is waiting until a lease has run out; the tests then look at what each case left.
+The kills are generated from the flows. Where the run is killed, the responder of the run that goes on for it is killed
+at the same step, and that run has to finish alone. Four stages, each with a patient and a responder of its own, play
+at the same time, because most of a case is waiting until a lease has run out; the tests look at what each case left.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from itertools import zip_longest
 from threading import Event
 
@@ -15,36 +17,55 @@ import pytest
 
 from flows.triggers.plane import Plane
 from tasks.model import Outcome
-from tests.drills.program import Blow, Victim, blows, is_act, steps
+from tests.drills.program import Blow, blows, is_act, steps
 from tests.drills.theatre import Case, Theatre, sweeping
 from tests.drills.ward import speaking_to
 from tests.lab.cluster import Lab
 from tests.lab.tally import Tally
 
 pytestmark = pytest.mark.drill
-Play = list[tuple[str, Blow | None]]
 FAILOVER, REJOIN, SWITCHOVER = "postgres-failover", "postgres-rejoin", "postgres-switchover"
+Fate = tuple[Blow, ...]  #: what befalls a run, the run that goes on for it, and so on
 
 
-def there_and_back(victim: Victim) -> Play:
+def nothing_left(blow: Blow) -> bool:
+    """Whether everything is done, though perhaps not judged, when the blow falls."""
+    return not any(is_act(blow.procedure, step) for step in steps(blow.procedure)[blow.number + 1 :])
+
+
+def alone(blow: Blow) -> Blow:
+    """Return the same blow, falling on the responder."""
+    return replace(blow, victim="responder")
+
+
+def run_then_responder(procedure: str) -> list[Fate]:
+    """Kill the run, then the responder of the next; separately where the next one finds nothing to do."""
+    found = blows(procedure, "run")
+    early = [(blow, alone(blow)) for blow in found if procedure != REJOIN or not nothing_left(blow)]
+    late = [(one,) for blow in found if procedure == REJOIN and nothing_left(blow) for one in (blow, alone(blow))]
+    return early + late
+
+
+def both(procedure: str) -> list[Fate]:
+    """Kill the run and its responder at once."""
+    return [(blow,) for blow in blows(procedure, "both")]
+
+
+def there_and_back(there: list[Fate], back: list[Fate]) -> list[tuple[str, Fate]]:
     """Kill a primary and bring it back, again and again, until every blow has fallen."""
-    pairs = zip_longest(blows(FAILOVER, victim), blows(REJOIN, victim))
-    return [act for there, back in pairs for act in ((FAILOVER, there), (REJOIN, back))]
+    pairs = zip_longest(there, back, fillvalue=())
+    return [act for one, other in pairs for act in ((FAILOVER, one), (REJOIN, other))]
 
 
-def handed_over(victim: Victim) -> Play:
-    """Hand over and hand over, until every blow has fallen."""
-    return [(SWITCHOVER, blow) for blow in blows(SWITCHOVER, victim)]
-
-
-STAGES: dict[str, Play] = {
-    "failover and rejoin, the run dies": there_and_back("run"),
-    "failover and rejoin, both die": there_and_back("both"),
-    "switchover, the run dies": handed_over("run"),
-    "switchover, both die": handed_over("both"),
-    "everything, the responder dies": there_and_back("responder") + handed_over("responder"),
+STAGES: dict[str, list[tuple[str, Fate]]] = {
+    "failover and rejoin, one after the other dies": there_and_back(
+        run_then_responder(FAILOVER), run_then_responder(REJOIN)
+    ),
+    "failover and rejoin, both die": there_and_back(both(FAILOVER), both(REJOIN)),
+    "switchover, one after the other dies": [(SWITCHOVER, fate) for fate in run_then_responder(SWITCHOVER)],
+    "switchover, both die": [(SWITCHOVER, fate) for fate in both(SWITCHOVER)],
 }
-BLOWS = [blow for acts in zip_longest(*STAGES.values()) for act in acts if act and (blow := act[1])]
+FATES = [fate for acts in zip_longest(*STAGES.values()) for act in acts if act and (fate := act[1])]
 
 
 class Matrix:
@@ -52,7 +73,7 @@ class Matrix:
 
     def __init__(self) -> None:
         """Expect everything."""
-        self.cases: dict[Blow, Future[Case]] = {blow: Future() for blow in BLOWS}
+        self.cases: dict[Fate, Future[Case]] = {fate: Future() for fate in FATES}
         self.closed = Event()
         self.ends: dict[str, Future[Tally]] = {stage: Future() for stage in STAGES}
 
@@ -60,19 +81,19 @@ class Matrix:
         """Play one stage to its end, or to the first case that leaves the patient unwell."""
         try:
             with speaking_to(plane), Lab(fast=True) as lab, Theatre(plane, lab) as theatre:
-                for procedure, blow in STAGES[stage]:
+                for procedure, fate in STAGES[stage]:
                     if self.closed.is_set():
                         return
-                    case = theatre.perform(procedure, blow)
-                    if blow:
-                        self.cases[blow].set_result(case)
+                    case = theatre.perform(procedure, *fate)
+                    if fate:
+                        self.cases[fate].set_result(case)
                 theatre.app.stop()
                 self.ends[stage].set_result(theatre.app.summary())
         except BaseException as error:  # noqa: BLE001 - it belongs to the tests that wait for these cases
             self.ends[stage].set_exception(error)
-            for _, blow in STAGES[stage]:
-                if blow and not self.cases[blow].done():
-                    self.cases[blow].set_exception(error)
+            for _, fate in STAGES[stage]:
+                if fate and not self.cases[fate].done():
+                    self.cases[fate].set_exception(error)
 
 
 @pytest.fixture(scope="module")
@@ -87,41 +108,34 @@ def matrix(plane: Plane) -> Iterator[Matrix]:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize("blow", BLOWS, ids=str)
-def test_the_job_is_finished_and_no_act_is_done_twice(matrix: Matrix, blow: Blow) -> None:
+@pytest.mark.parametrize("fate", FATES, ids=lambda fate: f"{fate[0]}{'-then-responder' * (len(fate) - 1)}")
+def test_the_job_is_finished_and_no_act_is_done_twice(matrix: Matrix, fate: Fate) -> None:
     """Wherever a run, its responder or both are killed, the job is done once, and nothing is left held or running."""
-    case = matrix.cases[blow].result()
-    assert case.fallen
-    assert_finished(case, blow)
-    assert_once(case, blow)
+    case = matrix.cases[fate].result()
+    assert case.fallen == [str(blow) for blow in fate]
+    assert_finished(case, fate)
+    assert_once(case, fate[0].procedure)
     assert_nothing_is_held(case)
 
 
-def assert_finished(case: Case, blow: Blow) -> None:
-    """A run that was killed is followed by one that finishes; one that lost its responder finishes itself."""
-    last = case.runs[-1]
-    if blow.victim == "responder":
-        assert [(run.outcome, run.swept_at) for run in case.runs] == [(Outcome.RECOVERED, None)], case
-    else:
-        first, second = case.runs
-        assert (first.outcome, first.swept_at is None) == (None, False), case
-        assert (second.resumes, second.attempt) == (first.id, 2)
-        assert last.outcome == Outcome.RECOVERED or (last.outcome == Outcome.NOTHING_TO_DO and all_done(blow)), last.why
-        assert case.states[0] == "Crashed"
-    assert case.states[-1] == last.outcome
+def assert_finished(case: Case, fate: Fate) -> None:
+    """A run that was killed is followed by one that finishes; one that only lost its responder finishes itself."""
+    *dead, last = case.runs
+    assert len(dead) == sum(blow.victim != "responder" for blow in fate)
+    for run, state in zip(dead, case.states, strict=False):
+        assert (run.outcome, run.swept_at is None, state) == (None, False, "Crashed")
+        assert (last.resumes, last.attempt) == (run.id, run.attempt + 1)
+    expected = [Outcome.RECOVERED] + [Outcome.NOTHING_TO_DO] * (bool(dead) and nothing_left(fate[0]))
+    assert last.outcome in expected, last.why
+    assert (last.swept_at, case.states[-1]) == (None, last.outcome)
 
 
-def all_done(blow: Blow) -> bool:
-    """Whether everything was done, though perhaps not judged, when the blow fell."""
-    return not any(is_act(blow.procedure, step) for step in steps(blow.procedure)[blow.number + 1 :])
-
-
-def assert_once(case: Case, blow: Blow) -> None:
+def assert_once(case: Case, procedure: str) -> None:
     """The patient was moved one timeline, or its files once, however many runs it took."""
-    moved = 0 if blow.procedure == REJOIN else 1
+    moved = 0 if procedure == REJOIN else 1
     assert case.after.timeline - case.before.timeline == moved
     assert len(case.after.promotions - case.before.promotions) == moved
-    assert sorted(case.scripts) == {FAILOVER: [], REJOIN: ["rewind", "start"], SWITCHOVER: ["start"]}[blow.procedure]
+    assert sorted(case.scripts) == {FAILOVER: [], REJOIN: ["rewind", "start"], SWITCHOVER: ["start"]}[procedure]
     became = "done" if case.runs[-1].outcome == Outcome.RECOVERED else "abandoned"
     assert case.operations == [(became, sum(run.resource is not None for run in case.runs))]
     took_over = [act for act in case.acts if act.name == "promote" and "took over" in act.found]

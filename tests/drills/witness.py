@@ -22,7 +22,7 @@ IDLE_TALK = re.compile(
     r"checkpoint|restartpoint|recovery restart point|at log time|could not (connect|receive|send)|Connection (re|time)|"
     r"Is the server running|waiting for WAL|terminating walreceiver|closed the connection|This probably means|"
     r"before or while processing|unexpected EOF|started streaming|invalid (record|magic)|replication terminated|"
-    r"End of WAL|fetching timeline"
+    r"End of WAL|fetching timeline|is now a .* synchronous standby|START_REPLICATION"
 )
 COMES_AND_GOES = ("process", "said", "position")
 

@@ -82,7 +82,7 @@ def test_an_error_is_judged_by_how_far_the_run_came(errors, course, outcome):
             "no Begun and not taken back: fence. Could not be taken back: Start n1. no route",
         ),
         (ValueError(), BEFORE, "ValueError"),
-        (ValueError("v"), REHEARSAL, "dry run: it came to v"),
+        (ValueError("v"), REHEARSAL, "dry run, refused: v"),
     ],
 )
 def test_the_sentence_says_what_stands(error, course, said):

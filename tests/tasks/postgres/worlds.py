@@ -32,7 +32,7 @@ def primary(name: str = "n1", lsn: int = 1000, *, feeds: tuple[str, ...] = (), *
 
 def standby(name: str, lsn: int = 1000, *, upstream: Receiver | None = None, **given: Any) -> Node:
     said = {"in_recovery": True, "version": 180000, "system_identifier": "77", "timeline": 1, "receiver": upstream}
-    server = Server(**{**said, "lsn": lsn, "replayed_lsn": lsn, **given})
+    server = Server(**{**said, "lsn": lsn, "replayed_lsn": lsn, "received_lsn": lsn, **given})
     return Node(name=name, address=address(name), answer="answered", server=server, host=UP)
 
 
