@@ -64,10 +64,11 @@ def up(chosen: argparse.Namespace) -> int:
     """Start the control plane in the background and say where it is."""
     trace = Trace.read(chosen.root)
     if trace.up:
-        say(f"It is up already: {trace.facts['ui_url']}. Stop it with `make down`.")
+        say(f"It is up already: {trace.facts['ui_url']}. Stop it with `make down`; start it anew with `make down up`.")
         return 0
     trace.end_leftovers()
     new_secret = not (chosen.root / "auth").exists()
+    say("Starting Salvor, which takes about half a minute ...")
     launch(chosen)
     if not Trace.read(chosen.root).ready:
         say((chosen.root / "logs" / "plane.log").read_text().strip().rpartition("\n")[2])
@@ -75,7 +76,8 @@ def up(chosen: argparse.Namespace) -> int:
     facts = Trace.read(chosen.root).facts
     say(f"Salvor is up.\n  UI        {facts['ui_url']}\n  receiver  {facts['receiver_url']}")
     if new_secret:
-        say(f"  sign in   {(chosen.root / 'auth').read_text().strip()}   (said once; kept in {chosen.root / 'auth'})")
+        secret = (chosen.root / "auth").read_text().strip()
+        say(f"  sign in   {secret}   (paste all of it; said once, kept in {chosen.root / 'auth'})")
     say(f"  logs      {chosen.root / 'logs'}\nStop it with `make down`; after a change of the code, `make down up`.")
     return 0
 

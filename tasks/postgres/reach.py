@@ -73,7 +73,8 @@ def _load(kind: type[B], name: str) -> B:
     except ValueError as error:
         what = kind._block_type_name  # noqa: SLF001 - as the UI calls it
         raise Misconfigured(
-            f"There is no block {name} of the type {what}: create it under Blocks in the Prefect UI, or correct the name."
+            f"There is no block {name} of the type {what}: create it under Blocks in the Prefect UI, or correct"
+            " the name."
         ) from error
     except RuntimeError as error:
         if wrong := wrong_fields(error):
