@@ -46,7 +46,7 @@ class RejoiningHost(PostgresHost):
         segment = 1 << (int(self.control_data(deadline)["Bytes per WAL segment"]).bit_length() - 1)
         first = f"{timeline:08X}{high:08X}{low // segment:08X}"
         place = f"{self.data_directory}.discarded-{timeline}-{high:X}-{low:X}"
-        text = self._script(sh.KEEP_WAL, TIMELINE=f"{timeline:08X}", FIRST=first, TO=place)
+        text = self._script(sh.KEEP_WAL, TIMELINE=f"{timeline:08X}", FIRST=first, SEGMENT=segment, TO=place)
         done = self.control.run(text, deadline, stdin=listing, writes=True)
         return self._proven(done, "have its WAL kept").out.strip()
 

@@ -78,9 +78,16 @@ mv "$D" "$TO" && echo renamed
 # place is named for where the histories parted, so that doing it twice is doing it once.
 KEEP_WAL: Final = """
 [ -d "$D/pg_wal" ] || refuse "there is no WAL in $D"
+# A file that was renamed for later use still says inside whose place it had: with it what was written ends.
+written() {
+  name=${1##*/}; place=${name#????????}
+  [ "$(od -An -tu8 -j8 -N8 "$1" | tr -d " ")" = $((0x${place%????????} * 4294967296 + 0x${place#????????} * SEGMENT)) ]
+}
 discarded() {
   for f in "$D"/pg_wal/"$TIMELINE"????????????????; do
-    [ ! -f "$f" ] || expr "${f##*/}" "<" "$FIRST" >/dev/null || echo "$f"
+    if [ ! -f "$f" ] || expr "${f##*/}" "<" "$FIRST" >/dev/null; then continue; fi
+    written "$f" || break
+    echo "$f"
   done
 }
 needed=0
