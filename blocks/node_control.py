@@ -11,7 +11,15 @@ import pwd
 import shlex
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FieldSerializationInfo,
+    SecretStr,
+    field_serializer,
+    field_validator,
+)
 
 from blocks.addresses import HttpUrl, Port
 from blocks.errors import Ambiguous, Misconfigured, Transient
@@ -162,6 +170,12 @@ class PatroniControl(_Control):
     ca_file: str = Field(
         default="", description="Certificate authority of an https address; empty: those of the system."
     )
+
+    @field_serializer("password")
+    def _shown_to_prefect(self, value: SecretStr, info: FieldSerializationInfo) -> SecretStr | str:
+        # Prefect would put it in afterwards, and by that confuse the nodes of a list with each other: it remembers
+        # what it has visited by addresses of objects that it has already let go (visit_collection, 3.8.8).
+        return value.get_secret_value() if (info.context or {}).get("include_secrets") else value
 
     def where(self) -> str:
         """Name the node's Patroni."""

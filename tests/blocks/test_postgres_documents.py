@@ -45,6 +45,21 @@ def test_every_kind_of_control_comes_back_from_prefect(prefect_server):
     assert fields_of(back) == fields_of(cluster())
 
 
+def test_three_nodes_of_patroni_come_back_each_as_itself(prefect_server):
+    """Nodes with a secret each are not mixed up on their way through Prefect."""
+    urls = [f"http://db{i}:8008" for i in range(3)]
+    controls = [PatroniControl(url=url, username="salvor", password=SecretStr(f"of {url}")) for url in urls]
+    it = cluster(nodes=[node(f"n{i}", control=control) for i, control in enumerate(controls)])
+    it.save("documents-patroni", overwrite=True)
+    assert fields_of(PostgresCluster.load("documents-patroni")) == fields_of(it)
+
+
+def test_the_password_of_patroni_is_hidden_wherever_it_is_not_asked_for():
+    """In a log, in JSON and in a plain dump."""
+    control = PatroniControl(url="http://db1:8008", password=SecretStr("of-patroni"))
+    assert "of-patroni" not in f"{control} {control.model_dump()} {control.model_dump_json()}"
+
+
 def test_a_pooler_and_an_environment_file_come_back_from_prefect(prefect_server):
     """They work after loading as before."""
     pooler = PgBouncer(
