@@ -134,7 +134,9 @@ def down(chosen: argparse.Namespace) -> int:
         time.sleep(0.1)
         if not told and time.monotonic() - asked > 10:  # noqa: PLR2004  # longer than any process takes by itself
             told = True
-            say("A run has not ended yet and is waited for; `python -m flows.triggers.plane down --now` ends it.")
+            say(
+                "A run has not ended yet and is waited for; `.venv/bin/python -m flows.triggers.plane down --now` ends it."
+            )
     say("It is down.")
     return 0
 

@@ -173,11 +173,13 @@ class Lab(Breaks):
         """The program that switches hosts off, as a management board or a cloud's API does: `host 'off n1'`."""
         return self.root / BOARD / "host"
 
-    def blocks(self, ledger: Path | str | None = None, *, power: bool = False) -> list[tuple[str, Block]]:
+    def blocks(
+        self, ledger: Path | str | None = None, *, power: bool = False, activity: bool = False
+    ) -> list[tuple[str, Block]]:
         """Describe the lab as Salvor is told about it: (name, block) pairs; nothing is saved."""
         from tests.lab.blocks import describe  # noqa: PLC0415 - Prefect costs a second that no other use should pay
 
-        return describe(self, ledger, power=power)
+        return describe(self, ledger, power=power, activity=activity)
 
     def psql(self, name: str, statement: str, dbname: str = "postgres") -> list[tuple[Any, ...]]:
         """Run one statement on a node as superuser, around the fronts, and return its rows."""

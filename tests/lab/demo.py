@@ -82,7 +82,7 @@ def _perform(screen: Screen, stack: ExitStack) -> tuple[Lab, dict[str, Any]]:
 
     app = stack.enter_context(App(lab))
     record = chronicle.Chronicle(plane, TARGET)
-    for name, block in lab.blocks():
+    for name, block in lab.blocks(activity=True):
         if name != "ledger":
             block.save(name, overwrite=True)
     _await_calm(screen, app, record)
@@ -143,7 +143,7 @@ def _stay(screen: Screen, lab: Lab) -> None:
     screen.line(
         "  Open the run above, and look at its report under Artifacts.\n"
         f"  Let the old primary come back: run postgres-rejoin in the UI, with target `{TARGET}`.\n"
-        "  Break something else: python -m tests.lab status, then python -m tests.lab break ..."
+        "  Break something else: .venv/bin/python -m tests.lab status, then .venv/bin/python -m tests.lab break ..."
     )
     done = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
