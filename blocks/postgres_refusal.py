@@ -21,6 +21,7 @@ _REFUSED = (
     "no such file or directory",
     "server closed the connection",
     "connection reset by peer",
+    "unexpected postmaster exit",
 )
 _SILENT = (
     "timeout expired",

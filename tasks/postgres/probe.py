@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
@@ -33,6 +34,8 @@ from tasks.postgres.waiting import until
 
 #: A node that has said nothing for this long is looked at from its host as well, while its answer is still awaited.
 SUSPICIOUS_SECONDS = 0.15
+#: How many times as long a second look may take, when at the first nobody answered.
+SLOW = 4
 M = TypeVar("M", bound=MovePlan)
 #: How far before the first look the application's rows are searched for the gap.
 AROUND = timedelta(seconds=60)
@@ -45,7 +48,11 @@ TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeli
 def observe_cluster(at: Reach) -> Cluster:
     """Look at everything once. What does not answer is seen as not answering: this never raises for a dead node."""
     known = last_recorded(at)
-    nodes, routes, managed = finish(_look(at, known.node if known else ""))
+    suspect = known.node if known else ""
+    nodes, routes, managed = finish(_look(at, suspect))
+    if all(n.answer == "silent" for n in nodes):
+        # It may be us who are slow; and where nobody could be promoted, nothing is lost by asking once more.
+        nodes, routes, managed = finish(_look(patient(at), suspect))
     addresses = [(node.host, node.port) for node in at.cluster.nodes]
     refuse_if_patient(current().ledger, addresses, {n.server.system_identifier for n in nodes if n.server})
     found = {m for n in nodes if n.server for m in n.server.managers} | ({"patroni"} if managed else set())
@@ -90,6 +97,12 @@ def observe_activity(at: Reach, plan: MovePlan, before: Cluster) -> Activity:
     except SalvorError as error:
         return Activity(asked=True, problem=str(error))
     return Activity(asked=True, again=again, longest_gap_seconds=rows[0]["longest_gap_seconds"])
+
+
+def patient(at: Reach) -> Reach:
+    """Give every answer more time."""
+    deadline = SLOW * at.cluster.probe_deadline_seconds
+    return replace(at, cluster=at.cluster.model_copy(update={"probe_deadline_seconds": deadline}))
 
 
 async def _look(at: Reach, primary: str) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:

@@ -29,6 +29,7 @@ from tests.lab.cluster import Lab
 from tests.lab.records import record
 
 NUMBERS = count(1)
+PROBE_SECONDS = 1.0  #: twice the default, for a machine that has other tests to run
 TERMINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}
 
 
@@ -56,6 +57,7 @@ class Ward:
         for name, block in lab_blocks.describe(self.lab):
             if name == lab_blocks.CLUSTER:
                 block.poolers = [f"{self.target}-{p}" for p in block.poolers]
+                block.probe_deadline_seconds = PROBE_SECONDS
                 block.save(self.target, overwrite=True)
             elif name != lab_blocks.LEDGER:
                 block.save(f"{self.target}-{name}", overwrite=True)
