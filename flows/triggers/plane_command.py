@@ -135,7 +135,8 @@ def down(chosen: argparse.Namespace) -> int:
         if not told and time.monotonic() - asked > 10:  # noqa: PLR2004  # longer than any process takes by itself
             told = True
             say(
-                "A run has not ended yet and is waited for; `.venv/bin/python -m flows.triggers.plane down --now` ends it."
+                "A run has not ended yet and is waited for."
+                " To end it too: .venv/bin/python -m flows.triggers.plane down --now"
             )
     say("It is down.")
     return 0
