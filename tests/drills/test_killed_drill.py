@@ -18,7 +18,8 @@ import pytest
 from flows.triggers.plane import Plane
 from tasks.model import Outcome
 from tests.drills.program import Blow, blows, is_act, steps
-from tests.drills.theatre import Case, Theatre, sweeping
+from tests.drills.theatre import Case, Theatre, sweeping, understudies
+from tests.drills.understudy import Understudies
 from tests.drills.ward import speaking_to
 from tests.lab.cluster import Lab
 from tests.lab.tally import Tally
@@ -77,10 +78,11 @@ class Matrix:
         self.closed = Event()
         self.ends: dict[str, Future[Tally]] = {stage: Future() for stage in STAGES}
 
-    def play(self, plane: Plane, stage: str) -> None:
+    def play(self, plane: Plane, cast: Understudies, stage: str) -> None:
         """Play one stage to its end, or to the first case that leaves the patient unwell."""
+        lab = Lab(fast=True, proxies=False)
         try:
-            with speaking_to(plane), Lab(fast=True) as lab, Theatre(plane, lab) as theatre:
+            with speaking_to(plane), lab, Theatre(plane, lab, understudies=cast) as theatre:
                 for procedure, fate in STAGES[stage]:
                     if self.closed.is_set():
                         return
@@ -100,9 +102,9 @@ class Matrix:
 def matrix(plane: Plane) -> Iterator[Matrix]:
     """Every case, played while the tests look at those that are over."""
     matrix = Matrix()
-    with ThreadPoolExecutor(len(STAGES)) as pool, speaking_to(plane), sweeping(plane):
+    with speaking_to(plane), sweeping(plane), understudies(plane) as cast, ThreadPoolExecutor(len(STAGES)) as pool:
         for stage in STAGES:
-            pool.submit(matrix.play, plane, stage)
+            pool.submit(matrix.play, plane, cast, stage)
         yield matrix
         matrix.closed.set()
 

@@ -18,7 +18,7 @@ from tasks.model import Outcome
 from tests.drills import saboteur
 from tests.drills.alarm import delivery, tell
 from tests.drills.program import Blow, steps
-from tests.drills.theatre import Theatre, sweeping
+from tests.drills.theatre import Theatre, sweeping, understudies
 from tests.drills.ward import Ward
 from tests.drills.witness import assert_rows_kept
 from tests.lab.app import App
@@ -33,7 +33,7 @@ def test_a_recovery_is_finished_without_prefect_and_shown_when_it_is_back(
 ) -> None:
     """The server is killed right after the gate: the run ends in the ledger, and later in Prefect, with its report."""
     after_the_gate = Blow(FAILOVER, steps(FAILOVER).index("approve"), "approve", "after", "server")
-    with Theatre(plane, lab) as theatre, sweeping(plane):
+    with understudies(plane) as cast, Theatre(plane, lab, understudies=cast) as theatre, sweeping(plane):
         with nobody_restarting(plane):
             (theatre.orders / "server").write_text(str(plane.processes["server"].pid))
             theatre.record()

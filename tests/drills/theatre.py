@@ -6,7 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -23,13 +23,13 @@ from blocks.ledger.records import Run, StepRecord
 from blocks.ledger.schema import leases, operations, runs
 from blocks.node_control import CommandControl
 from blocks.postgres import PostgresCluster
-from flows.triggers.folder import PROJECT
 from flows.triggers.plane import Plane
 from flows.triggers.responder_worker import Responder
 from flows.triggers.supervisor import began, descendants
 from flows.triggers.supervisor import end as end_process
 from tests.drills import saboteur
 from tests.drills.program import PROCEDURES, Blow, module_of
+from tests.drills.understudy import Understudies
 from tests.drills.ward import TERMINAL, Ward
 from tests.lab.app import App
 from tests.lab.node import LabNode
@@ -84,15 +84,17 @@ class Case:
         return self.after.scripts[len(self.before.scripts) :]
 
 
+@dataclass
 class Theatre(Ward):
     """One patient, one work pool, one responder, one shop that writes all the time."""
+
+    understudies: Understudies = field(kw_only=True)
 
     def __enter__(self) -> Self:
         """Open it."""
         self.deployment = self.target
-        self.orders = self.plane.root / "sabotage"
-        self.orders.mkdir(exist_ok=True)
-        self._responder: subprocess.Popen[bytes] | None = None
+        self.orders = sabotage(self.plane)
+        self._responder = 0
         self._left: dict[int, str] = {}
         self._record_scripts()
         self._deploy()
@@ -104,10 +106,8 @@ class Theatre(Ward):
     def __exit__(self, *_: object) -> None:
         """Close it; what dead responders left behind is ended as well."""
         self.app.stop()
-        if self._responder is not None:
-            self._remember_children()
-            end_process(self._responder.pid, began(self._responder.pid), 0)
-            self._responder.wait()
+        self._remember_children()
+        self._left[self._responder] = began(self._responder)
         for pid, start in self._left.items():
             end_process(pid, start, 0)
         self.http.close()
@@ -155,16 +155,11 @@ class Theatre(Ward):
 
     def tend(self) -> None:
         """Start the responder when there is none, as its supervisor would."""
-        if self._responder is not None and self._responder.poll() is None:
-            return
-        command = [sys.executable, "-m", "flows.triggers.responder", "--pool", self.target]
-        env = self.plane.env | {saboteur.FOLDER: str(self.orders)}
-        with (self.plane.logs / f"responder-{self.target}.log").open("ab") as log:
-            self._responder = subprocess.Popen(command, cwd=PROJECT, env=env, stdout=log, stderr=log)
+        if not saboteur.alive(self._responder):
+            self._responder = self.understudies.responder(self.target, f"{self.plane.logs}/responder-{self.target}.log")
 
     def _remember_children(self) -> None:
-        assert self._responder is not None
-        self._left |= {pid: began(pid) for pid in descendants(self._responder.pid)}
+        self._left |= {pid: began(pid) for pid in descendants(self._responder)}
 
     # --- one case
 
@@ -250,6 +245,18 @@ def said(node: LabNode) -> list[str]:
     """Return what a server wrote into its logs: that of the lab, and that of a start by Salvor."""
     logs = (node.log, node.data / "salvor-start.log")
     return [line for log in logs if log.exists() for line in log.read_text().splitlines()]
+
+
+def sabotage(plane: Plane) -> Path:
+    """Return the folder of the orders."""
+    folder = plane.root / "sabotage"
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def understudies(plane: Plane) -> Understudies:
+    """Have responders at hand whose runs can be told to die."""
+    return Understudies(plane.env | {saboteur.FOLDER: str(sabotage(plane))})
 
 
 @contextmanager
