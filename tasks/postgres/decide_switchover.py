@@ -12,6 +12,16 @@ from tasks.postgres.state import Cluster, Node, SwitchoverPlan
 
 def decide_switchover(seen: Cluster, policy: SwitchoverPolicy) -> Decision[SwitchoverPlan]:
     """Hand writes over to a healthy standby without losing a row, or say why not now."""
+    decision = decide_move(seen, policy)
+    held = [r.name for r in seen.routes if r.paused]
+    if decision.verdict != "refuse" or not held:
+        return decision
+    # By a run that died, or by a person: this one may not touch them any more.
+    return Decision.refuse(f"{decision.why} Clients are held at {', '.join(held)}: postgres-failover lets them go on.")
+
+
+def decide_move(seen: Cluster, policy: SwitchoverPolicy) -> Decision[SwitchoverPlan]:
+    """Decide without regard to clients that are held already."""
     if (begun := seen.unfinished_switchover) and half_way(seen, begun):
         return Decision.go(begun)
     if why := objection(seen) or split_brain(seen):

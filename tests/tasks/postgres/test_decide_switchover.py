@@ -103,6 +103,14 @@ def test_a_switchover_that_ended_is_gone_on_with_only_while_something_is_left_of
     assert decide_switchover(held, POLICY).plan == plan
 
 
+def test_a_refusal_says_who_lets_clients_go_that_a_dead_run_holds():
+    """The run that goes on for it may not touch them, and they must not wait for ever."""
+    held = (route(paused=True),)
+    refused = decide_switchover(cluster(primary(), gone("n2"), routes=held), POLICY)
+    assert (refused.verdict, "held at pooler: postgres-failover" in refused.why) == ("refuse", True)
+    assert decide_switchover(world(routes=held), POLICY).verdict == "go"
+
+
 def test_an_unknown_candidate_is_refused_by_name():
     """A wish that cannot be met is not replaced by another node."""
     assert "no node n9" in decide_switchover(healthy(), SwitchoverPolicy(candidate="n9")).why
