@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from prefect.client.schemas.filters import (
     WorkPoolFilterName,
 )
 from prefect.client.schemas.objects import FlowRun, State, StateType
+from prefect.exceptions import ObjectNotFound
 from prefect.states import Crashed, Scheduled
 
 from flows.triggers.forks import reserve
@@ -55,10 +57,21 @@ async def release(
         work_pool_filter=WorkPoolFilter(name=WorkPoolFilterName(any_=[pool])),
     )
     for run in found:
-        verdict = _verdict(run, datetime.now(UTC))
-        if verdict is not None and not _is_executed(run):
-            logger.warning("Run %s: %s", run.id, verdict.message)
-            await client.set_flow_run_state(run.id, verdict, force=True)
+        name = reserve(run.id) if _verdict(run, datetime.now(UTC)) else None
+        if name is not None:
+            with name:
+                await _judge(client, run.id, logger)
+
+
+async def _judge(
+    client: PrefectClient, run_id: UUID, logger: logging.Logger | logging.LoggerAdapter[logging.Logger]
+) -> None:
+    """Say what becomes of a run whose name is held: only now is what it has told Prefect its last word."""
+    with contextlib.suppress(ObjectNotFound):
+        verdict = _verdict(await client.read_flow_run(run_id), datetime.now(UTC))
+        if verdict is not None:
+            logger.warning("Run %s: %s", run_id, verdict.message)
+            await client.set_flow_run_state(run_id, verdict, force=True)
 
 
 def _verdict(run: FlowRun, at: datetime) -> State[None] | None:
@@ -73,15 +86,6 @@ def _verdict(run: FlowRun, at: datetime) -> State[None] | None:
     if run.state.is_running() and (run.infrastructure_pid or "").startswith(f"{HOST}:"):
         return Crashed(message=f"Its process {run.infrastructure_pid} is gone, and so was the responder.")
     return None
-
-
-def _is_executed(run: FlowRun) -> bool:
-    """Whether a process of this host holds the run's name."""
-    name = reserve(run.id)
-    if name is None:
-        return True
-    name.close()
-    return False
 
 
 def _in(*types: StateType) -> FlowRunFilterState:
