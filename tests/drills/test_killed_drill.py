@@ -17,6 +17,7 @@ import pytest
 
 from flows.triggers.plane import Plane
 from tasks.model import Outcome
+from tests.drills import saboteur
 from tests.drills.program import Blow, blows, is_act, steps
 from tests.drills.theatre import Case, Theatre, sweeping, understudies
 from tests.drills.understudy import Understudies
@@ -161,3 +162,27 @@ def test_no_row_is_lost_or_doubled(matrix: Matrix, stage: str) -> None:
     told = matrix.ends[stage].result()
     assert told.acknowledged > 0
     assert (told.lost, told.duplicated, told.uncharged) == (0, 0, 0), told
+
+
+@pytest.fixture
+def theatre(plane: Plane, prefect: None) -> Iterator[Theatre]:
+    """A stage for one play."""
+    lab = Lab(fast=True, proxies=False)
+    with lab, understudies(plane) as cast, Theatre(plane, lab, understudies=cast) as theatre:
+        yield theatre
+
+
+def test_clients_that_a_dead_switchover_holds_are_let_go_by_a_failover(theatre: Theatre) -> None:
+    """The standbys fall behind while nobody is there to promote one: the next run refuses, and says what helps."""
+    number, now = steps(SWITCHOVER).index("pause_clients"), {"min_interval_seconds": 0}
+    saboteur.give(theatre.orders, theatre.target, Blow(SWITCHOVER, number, "pause_clients", "after", "run"))
+    dead = theatre.ended(theatre.start(SWITCHOVER, now))
+    assert (dead.outcome, [client["paused"] for client in theatre.look().clients]) == (None, ["1"])
+    for name in ("n2", "n3"):
+        theatre.lab.lag(name, "pause")
+    with sweeping(theatre.plane):
+        refused = theatre.await_outcome(Outcome.REFUSED)
+    assert (refused.resumes, "postgres-failover lets them go on" in refused.why) == (dead.id, True), refused.why
+    assert theatre.run(FAILOVER, now).outcome == Outcome.RECOVERED
+    theatre.app.await_writes()
+    assert [client["paused"] for client in theatre.look().clients] == ["0"]
