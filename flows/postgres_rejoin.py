@@ -47,8 +47,12 @@ def postgres_rejoin(
     """
     at = reach(target)
 
-    before = observe_cluster(at)
-    plan = approve(decide_rejoin(before, policy), policy, lambda: decide_rejoin(observe_cluster(at), policy))
+    before = observe_cluster(at, every_host=True)
+    plan = approve(
+        decide_rejoin(before, policy),
+        policy,
+        lambda: decide_rejoin(observe_cluster(at, every_host=True), policy),
+    )
 
     retire(at, plan)
     ready_primary(at, plan)

@@ -45,14 +45,17 @@ TIMELINES = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeli
 
 
 @probe
-def observe_cluster(at: Reach) -> Cluster:
-    """Look at everything once. What does not answer is seen as not answering: this never raises for a dead node."""
+def observe_cluster(at: Reach, *, every_host: bool = False) -> Cluster:
+    """Look at everything once. What does not answer is seen as not answering: this never raises for a dead node.
+
+    EVERY_HOST: ask the hosts of standbys that answer, too; who brings one back needs its host as much as its server.
+    """
     known = last_recorded(at)
-    suspect = known.node if known else ""
-    nodes, routes, managed = finish(_look(at, suspect))
+    suspects = {n.name for n in at.cluster.nodes if every_host or (known and n.name == known.node)}
+    nodes, routes, managed = finish(_look(at, suspects))
     if all(n.answer == "silent" for n in nodes):
         # It may be us who are slow; and where nobody could be promoted, nothing is lost by asking once more.
-        nodes, routes, managed = finish(_look(patient(at), suspect))
+        nodes, routes, managed = finish(_look(patient(at), suspects))
     addresses = [(node.host, node.port) for node in at.cluster.nodes]
     refuse_if_patient(current().ledger, addresses, {n.server.system_identifier for n in nodes if n.server})
     found = {m for n in nodes if n.server for m in n.server.managers} | ({"patroni"} if managed else set())
@@ -105,8 +108,8 @@ def patient(at: Reach) -> Reach:
     return replace(at, cluster=at.cluster.model_copy(update={"probe_deadline_seconds": deadline}))
 
 
-async def _look(at: Reach, primary: str) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:
-    nodes = asyncio.gather(*(_node(at, n, suspect=n.name == primary) for n in at.cluster.nodes))
+async def _look(at: Reach, suspects: set[str]) -> tuple[tuple[Node, ...], tuple[Route, ...], Any]:
+    nodes = asyncio.gather(*(_node(at, n, suspect=n.name in suspects) for n in at.cluster.nodes))
     routes = asyncio.gather(*(asyncio.to_thread(_route, at, name) for name in (*at.poolers, *at.env_files)))
     managed = asyncio.to_thread(observe_managed, at)
     seen = await asyncio.gather(nodes, routes, managed)
@@ -116,7 +119,7 @@ async def _look(at: Reach, primary: str) -> tuple[tuple[Node, ...], tuple[Route,
 async def _node(at: Reach, node: PostgresNode, *, suspect: bool) -> Node:
     deadline = at.cluster.probe_deadline_seconds
     asked = asyncio.ensure_future(ask(at.cluster.conninfo(node.name), SQL["observe_node"], deadline))
-    # Whatever the primary answers, its host is asked too: a frozen one costs one deadline, not two.
+    # Whatever a suspect answers, its host is asked too: a frozen one costs one deadline, not two.
     if not suspect:
         await asyncio.wait({asked}, timeout=SUSPICIOUS_SECONDS)
     look = None

@@ -37,7 +37,11 @@ def dead(ledger, prefect, *, acted=True, **facts):
 
 
 def turn(ledger, prefect):
-    return Sweeper(ledger, prefect, tell=nobody).turn()
+    """Sweep once, to the end: a thread that still used SQLite while a test forks would leave the child its locks."""
+    sweeper = Sweeper(ledger, prefect, tell=nobody)
+    swept = sweeper.turn()
+    sweeper.drain()
+    return swept
 
 
 def nobody(_ledger):
