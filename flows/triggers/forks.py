@@ -81,14 +81,20 @@ class Forks:
         """Start a fork server; it says itself when it has imported everything."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
-        command = [sys.executable, "-m", "flows.triggers.forkserver", str(theirs.fileno()), *self.preload]
-        with theirs:  # a session of its own: Ctrl-C at the responder's terminal must not reach a recovery
-            process = subprocess.Popen(  # noqa: S603
-                command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
-            )
-        at_end(process.pid, process.wait)
-        self._socket, self.pid = ours, process.pid
+        with theirs:
+            self.pid = self.spawn(theirs)
+        self._socket = ours
         return ours
+
+    def spawn(self, theirs: socket.socket) -> int:
+        """Start the process of a fork server at the other end of the socket, and see to it that it is buried."""
+        command = [sys.executable, "-m", "flows.triggers.forkserver", str(theirs.fileno()), *self.preload]
+        # A session of its own: Ctrl-C at the responder's terminal must not reach a recovery.
+        process = subprocess.Popen(  # noqa: S603
+            command, pass_fds=[theirs.fileno()], start_new_session=True, stdin=subprocess.DEVNULL
+        )
+        at_end(process.pid, process.wait)
+        return process.pid
 
     async def listen(self) -> None:
         """Take in what the fork server reports; when it dies, start another."""

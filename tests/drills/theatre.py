@@ -256,7 +256,7 @@ def sabotage(plane: Plane) -> Path:
 
 def understudies(plane: Plane) -> Understudies:
     """Have responders at hand whose runs can be told to die."""
-    return Understudies(plane.env | {saboteur.FOLDER: str(sabotage(plane))})
+    return Understudies(plane.env | {saboteur.FOLDER: str(sabotage(plane))}, [saboteur.__name__])
 
 
 @contextmanager

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -19,15 +21,16 @@ from flows.triggers.supervisor import end as end_process
 class Understudies:
     """A process that becomes a responder as often as it is asked to."""
 
-    def __init__(self, env: Mapping[str, str]) -> None:
-        """Give every responder this environment."""
+    def __init__(self, env: Mapping[str, str], preload: list[str]) -> None:
+        """Give every responder this environment, and have imported what its runs will need."""
         self._env = env
+        self._preload = preload
         self._lock = Lock()
         self._started: dict[int, str] = {}
 
     def __enter__(self) -> Self:
         """Import everything."""
-        command = [sys.executable, "-m", __name__]
+        command = [sys.executable, "-m", __name__, *self._preload]
         pipe = subprocess.PIPE
         self._parent = subprocess.Popen(command, cwd=PROJECT, env=self._env, stdin=pipe, stdout=pipe, text=True)
         return self
@@ -53,8 +56,10 @@ class Understudies:
 
 def main() -> None:
     """Fork a responder for every line; the dead are buried by the kernel."""
-    from flows.triggers import responder  # noqa: PLC0415 - the other end must not pay for it
+    from flows.triggers import forkserver, responder  # noqa: F401, PLC0415 - the other end must not pay for it
 
+    for name in (*forkserver.LATE_IMPORTS, *sys.argv[1:]):
+        importlib.import_module(name)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pool, log = json.loads(line)
@@ -65,11 +70,41 @@ def main() -> None:
             for stream in (1, 2):
                 os.dup2(file, stream)
             sys.stdin.close()
-            sys.argv = ["responder", "--pool", pool]
-            responder.main()
+            respond(pool)
             os._exit(0)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
+
+
+def respond(pool: str) -> None:
+    """Be a responder, whose first fork server is forked before there is any thread: it has everything imported."""
+    from flows.triggers import forkserver, responder, responder_worker  # noqa: PLC0415 - see above
+    from flows.triggers.forks import Forks, at_end  # noqa: PLC0415 - see above
+
+    door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ready = os.fork()
+    if ready == 0:
+        os.setsid()
+        door.close()
+        preload, fds, _, _ = socket.recv_fds(inside, 65536, 1)
+        if fds:
+            sys.argv = ["forkserver", str(fds[0]), *json.loads(preload)]
+            forkserver.main()
+        os._exit(0)
+    inside.close()
+
+    class Prepared(Forks):
+        def spawn(self, theirs: socket.socket) -> int:
+            if door.fileno() < 0:  # it is used up
+                return super().spawn(theirs)
+            with door:
+                socket.send_fds(door, [json.dumps(self.preload).encode()], [theirs.fileno()])
+            at_end(ready, lambda: os.waitpid(ready, 0))
+            return ready
+
+    responder_worker.Forks = Prepared  # type: ignore[misc]
+    sys.argv = ["responder", "--pool", pool]
+    responder.main()
 
 
 if __name__ == "__main__":
