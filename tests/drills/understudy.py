@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Self
 
-from flows.triggers.folder import PROJECT
-from flows.triggers.supervisor import began
-from flows.triggers.supervisor import end as end_process
+from flows.triggers.plane.folder import PROJECT
+from flows.triggers.plane.supervisor import began
+from flows.triggers.plane.supervisor import end as end_process
 
 
 class Understudies:
@@ -53,7 +53,7 @@ class Understudies:
 
 def main() -> None:
     """Fork a responder for every line; the dead are buried by the kernel."""
-    from flows.triggers import responder  # noqa: PLC0415 - the other end must not pay for it
+    from flows.triggers.responder import command  # noqa: PLC0415 - the other end must not pay for it
 
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
@@ -66,7 +66,7 @@ def main() -> None:
                 os.dup2(file, stream)
             sys.stdin.close()
             sys.argv = ["responder", "--pool", pool]
-            responder.main()
+            command.main()
             os._exit(0)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()
