@@ -22,7 +22,7 @@ from blocks.ledger import outbox
 from blocks.ledger.records import Notification
 from blocks.ledger.schema import outbox as parcels
 from blocks.paging import PAGERDUTY, Paging
-from flows.triggers.notices import deliver_notices, remember_paging
+from flows.triggers.sweep.notices import deliver_notices, remember_paging
 
 PAGE = Notification(
     urgency="page",

@@ -33,10 +33,9 @@ def all_tasks() -> dict[str, Task[Any, Any]]:
     """Find every Prefect task there is."""
     found = {}
     for source in sources("tasks", "flows"):
-        if source.path.stem not in {"__main__", "responder_worker"}:
-            for value in vars(importlib.import_module(source.module)).values():
-                if isinstance(value, Task):
-                    found[f"{value.fn.__module__}.{value.fn.__qualname__}"] = value
+        for value in vars(importlib.import_module(source.module)).values():
+            if isinstance(value, Task):
+                found[f"{value.fn.__module__}.{value.fn.__qualname__}"] = value
     return found
 
 

@@ -10,7 +10,7 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.triggers.events import EVENT_NAMES, Payload
-from flows.triggers.registration import DRY_RUN_PATTERN, POOLS
+from flows.triggers.plane.registration import DRY_RUN_PATTERN, POOLS
 from tests.contract.source import deployments
 
 TOP = {"name", "pull", "definitions", "deployments"}

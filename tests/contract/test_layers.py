@@ -18,17 +18,19 @@ PURE_FILES = {
     "tasks/model.py",
     "tasks/report_text.py",
     "tasks/verdict.py",
-    *(f"flows/triggers/{n}.py" for n in ("alertmanager", "detect", "events", "generic", "grafana", "pagerduty")),
+    "flows/triggers/events.py",
+    *(f"flows/triggers/receiver/{n}.py" for n in ("alertmanager", "generic", "grafana", "pagerduty")),
+    "flows/triggers/sentinel/detect.py",
 }
 IMPURE = {"time", "random", "os", "socket", "subprocess", "asyncio", "threading", "secrets", "tempfile", "shutil"}
 DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "apprise", "pagerduty", "httpx"}
 #: Why a driver is imported outside blocks/.
 EXCEPTIONS = {
     ("tasks/patient.py", "sqlalchemy"): "asks the ledger, and Prefect's settings, which server they are on",
-    ("flows/triggers/prefect_server.py", "sqlalchemy"): "names the types of Prefect's own database session",
+    ("flows/triggers/plane/prefect_server.py", "sqlalchemy"): "names the types of Prefect's own database session",
     ("flows/triggers/loading.py", "httpx"): "Prefect's client raises httpx' errors",
-    ("flows/triggers/responder_worker.py", "httpx"): "Prefect's client raises httpx' errors",
-    ("flows/triggers/plane.py", "httpx"): "asks whether the servers it started answer",
+    ("flows/triggers/responder/worker.py", "httpx"): "Prefect's client raises httpx' errors",
+    ("flows/triggers/plane/plane.py", "httpx"): "asks whether the servers it started answer",
 }
 
 

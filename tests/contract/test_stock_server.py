@@ -17,9 +17,9 @@ import httpx
 import pytest
 
 from flows.triggers.events import EVENT_NAMES, Payload
-from flows.triggers.folder import PROJECT
-from flows.triggers.ports import pick
-from flows.triggers.registration import POOLS
+from flows.triggers.plane.folder import PROJECT
+from flows.triggers.plane.ports import pick
+from flows.triggers.plane.registration import POOLS
 from tests.contract.source import deployments
 
 PATIENCE_SECONDS = 90

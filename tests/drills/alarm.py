@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tests.lab.ports import free_ports
 from tests.lab.processes import wait_until
 

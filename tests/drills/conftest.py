@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from blocks.ledger.block import Ledger
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tests.drills.ward import Ward, speaking_to
 from tests.drills.witness import COMES_AND_GOES, Picture
 from tests.lab.cluster import Lab

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from blocks.ledger import alerts
-from flows.triggers.plane import Plane
-from flows.triggers.supervisor import descendants
+from flows.triggers.plane.plane import Plane
+from flows.triggers.plane.supervisor import descendants
 from tasks.model import Outcome
 from tests.drills.alarm import ALERTMANAGER, alertmanager
 from tests.drills.ward import Ward

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tasks.model import Outcome
 from tests.drills.conftest import Labs
 from tests.drills.ward import Ward, speaking_to

@@ -16,7 +16,7 @@ from threading import Event
 
 import pytest
 
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tasks.model import Outcome
 from tests.drills import saboteur
 from tests.drills.program import Blow, blows, is_act, steps

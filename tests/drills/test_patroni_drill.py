@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from blocks.postgres import PostgresCluster
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tasks.model import Outcome
 from tests.drills.patroni_lab import PatroniLab, missing
 from tests.drills.theatre import PROMOTED

@@ -13,7 +13,7 @@ import pytest
 
 from blocks.ledger import outbox, runs
 from blocks.ledger.records import Parcel
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tasks.model import Outcome
 from tests.drills import saboteur
 from tests.drills.alarm import delivery, tell

@@ -23,10 +23,10 @@ from blocks.ledger.records import Run, StepRecord
 from blocks.ledger.schema import leases, operations, runs
 from blocks.node_control import CommandControl
 from blocks.postgres import PostgresCluster
-from flows.triggers.plane import Plane
-from flows.triggers.responder_worker import Responder
-from flows.triggers.supervisor import began, descendants
-from flows.triggers.supervisor import end as end_process
+from flows.triggers.plane.plane import Plane
+from flows.triggers.plane.supervisor import began, descendants
+from flows.triggers.plane.supervisor import end as end_process
+from flows.triggers.responder.worker import Responder
 from tests.drills import saboteur
 from tests.drills.program import PROCEDURES, Blow, module_of
 from tests.drills.understudy import Understudies

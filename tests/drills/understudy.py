@@ -13,9 +13,9 @@ from collections.abc import Mapping
 from threading import Lock
 from typing import Self
 
-from flows.triggers.folder import PROJECT
-from flows.triggers.supervisor import began
-from flows.triggers.supervisor import end as end_process
+from flows.triggers.plane.folder import PROJECT
+from flows.triggers.plane.supervisor import began
+from flows.triggers.plane.supervisor import end as end_process
 
 
 class Understudies:
@@ -56,7 +56,7 @@ class Understudies:
 
 def main() -> None:
     """Fork a responder for every line; the dead are buried by the kernel."""
-    from flows.triggers import forkserver, responder  # noqa: F401, PLC0415 - the other end must not pay for it
+    from flows.triggers.responder import command, forkserver  # noqa: F401, PLC0415 - the other end must not pay for it
 
     for name in (*forkserver.LATE_IMPORTS, *sys.argv[1:]):
         importlib.import_module(name)
@@ -78,8 +78,8 @@ def main() -> None:
 
 def respond(pool: str) -> None:
     """Be a responder, whose first fork server is forked before there is any thread: it has everything imported."""
-    from flows.triggers import forkserver, responder, responder_worker  # noqa: PLC0415 - see above
-    from flows.triggers.forks import Forks, at_end  # noqa: PLC0415 - see above
+    from flows.triggers.responder import command, forkserver, worker  # noqa: PLC0415 - see above
+    from flows.triggers.responder.forks import Forks, at_end  # noqa: PLC0415 - see above
 
     door, inside = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     ready = os.fork()
@@ -102,9 +102,9 @@ def respond(pool: str) -> None:
             at_end(ready, lambda: os.waitpid(ready, 0))
             return ready
 
-    responder_worker.Forks = Prepared  # type: ignore[misc]
+    worker.Forks = Prepared  # type: ignore[misc]
     sys.argv = ["responder", "--pool", pool]
-    responder.main()
+    command.main()
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from blocks.ledger import positions, runs
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run
 from blocks.postgres import PostgresCluster
-from flows.triggers.plane import Plane
-from flows.triggers.supervisor import began
-from flows.triggers.supervisor import end as end_process
+from flows.triggers.plane.plane import Plane
+from flows.triggers.plane.supervisor import began
+from flows.triggers.plane.supervisor import end as end_process
 from tasks.model import Outcome, Policy
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab

@@ -12,7 +12,7 @@ from prefect.settings import PREFECT_API_URL, PREFECT_CLIENT_MAX_RETRIES, tempor
 
 from blocks.ledger import orphans, runs
 from blocks.ledger.schema import runs as run_table
-from flows.triggers.sweep import Sweeper
+from flows.triggers.sweep.sweeper import Sweeper
 from tests.flows.door import Door
 from tests.flows.fakes import fake_failover
 

@@ -15,7 +15,8 @@ from blocks.ledger.schema import operations
 from blocks.ledger.schema import outbox as parcels
 from blocks.ledger.schema import runs as run_table
 from flows.procedure import RESUMES
-from flows.triggers.sweep import Sweeper, main
+from flows.triggers.sweep.command import main
+from flows.triggers.sweep.sweeper import Sweeper
 from tests.flows.paper_prefect import PaperPrefect
 from tests.ledgers import RESOURCE, claimed, intent, lease, new_run, silence, step
 
@@ -244,7 +245,7 @@ def test_a_run_that_prefect_never_knew_is_settled(ledger, prefect):
     assert orphans.unsettled(ledger) == []
 
 
-SWEEP = ("triggers/sweep.py", "triggers/resumption.py", "ledger/orphans.py", "ledger/outbox.py")
+SWEEP = ("triggers/sweep/sweeper.py", "triggers/sweep/resumption.py", "ledger/orphans.py", "ledger/outbox.py")
 
 
 class Line:
@@ -307,7 +308,7 @@ def test_the_sweep_may_be_killed_at_any_of_its_lines(ledger, prefect):
 
 def test_the_command_says_what_is_missing(prefect_server, monkeypatch, capsys):
     """Without a ledger it names the command that makes one."""
-    monkeypatch.setattr("flows.triggers.sweep.load_ledger", _missing)
+    monkeypatch.setattr("flows.triggers.sweep.command.load_ledger", _missing)
     assert main(["--once"]) == 1
     assert "no ledger here" in capsys.readouterr().err
 

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 from blocks.ledger import runs as ledger_runs
 from flows.triggers.events import Signal
-from flows.triggers.folder import PROJECT
+from flows.triggers.plane.folder import PROJECT
 from tests.drills.ward import Ward
 from tests.lab.bench_resident import ASKED
 from tests.lab.bench_stage import FAILOVER, Stage

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from flows.triggers.supervisor import descendants
+from flows.triggers.plane.supervisor import descendants
 from tests.lab.bench_stage import Stage
 from tests.lab.bench_table import Line
 

@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 
 from blocks.ledger.records import Run
-from flows.triggers.folder import PROJECT
-from flows.triggers.plane import Plane
-from flows.triggers.supervisor import began, end
+from flows.triggers.plane.folder import PROJECT
+from flows.triggers.plane.plane import Plane
+from flows.triggers.plane.supervisor import began, end
 from tasks.model import Outcome
 from tests.drills.ward import Ward, speaking_to
 from tests.lab.cluster import Lab

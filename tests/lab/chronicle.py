@@ -11,7 +11,7 @@ from blocks.ledger import positions, runs, steps
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run, StepRecord
 from blocks.ledger.schema import outbox
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 
 LOST = "sentinel.primary.lost"
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from blocks.errors import SalvorError
-from flows.triggers.plane import Plane
-from flows.triggers.plane_command import Trace
+from flows.triggers.plane.command import Trace
+from flows.triggers.plane.plane import Plane
 from tests.lab.account import place
 from tests.lab.app import App
 from tests.lab.cluster import Lab

@@ -20,7 +20,7 @@ from starlette.applications import Starlette
 from blocks.intake import Intake
 from blocks.ledger.block import Ledger
 from blocks.prefect_api import PrefectApi
-from flows.triggers.receiver import build
+from flows.triggers.receiver.application import build
 
 KNOWN = ("postgres-failover", "postgres-rejoin")
 TOKEN = "alerts-token-for-tests"

@@ -16,9 +16,9 @@ from uuid import uuid4
 
 import httpx
 
-from flows.triggers.folder import PROJECT
-from flows.triggers.plane import Plane
-from flows.triggers.supervisor import descendants
+from flows.triggers.plane.folder import PROJECT
+from flows.triggers.plane.plane import Plane
+from flows.triggers.plane.supervisor import descendants
 
 PATIENCE_SECONDS = 60
 FINAL = {"COMPLETED", "FAILED", "CRASHED", "CANCELLED"}

@@ -27,9 +27,9 @@ from blocks.ledger import outbox
 from blocks.ledger.block import Ledger
 from blocks.prefect_api import PrefectApi
 from flows.triggers.loading import block_names, load_block
-from flows.triggers.receiver import build
+from flows.triggers.receiver.application import build
 from tests.triggers.conftest import KNOWN, Served, eventually
-from tests.triggers.test_receiver import BEARER, golden
+from tests.triggers.receiver.test_receiver import BEARER, golden
 
 PARAMETERS = ("target", "reason", "requested_by", "alert")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tests.drills.ward import Ward, speaking_to
 from tests.lab.cluster import Lab
 from tests.ui.browser import Person, chromium
