@@ -258,7 +258,10 @@ def ask_why(unfenced: list[str], *, known: bool, meant: bool) -> str:
 
 
 def decide_managed(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
-    """Patroni owns the cluster: let it elect, ask it to if it does not, then route. Never promote behind its back."""
+    """Patroni owns the cluster: let it elect, then route. Nobody is promoted behind its back.
+
+    Where it elects nobody, the run waits for it in vain and is refused, and names `patronictl failover`.
+    """
     managed = seen.managed
     if managed is None or managed.problem:
         said = managed.problem if managed else "none is known"
