@@ -123,7 +123,7 @@ def rest_of(seen: Cluster, plan: FailoverPlan) -> FailoverPlan | None:
 
 def astray(seen: Cluster, primary: Node) -> tuple[Route, ...]:
     """Return the routes that do not lead to PRIMARY; one that does not answer is not counted."""
-    return tuple(r for r in seen.routes if not r.problem and (r.address != primary.address or r.disabled or r.paused))
+    return tuple(r for r in seen.routes if not r.problem and not r.leads(primary.address))
 
 
 def decide_without_primary(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
