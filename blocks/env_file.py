@@ -2,30 +2,46 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
-from urllib.parse import SplitResult, urlsplit
+from typing import NamedTuple
 
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, field_validator
 
 from blocks.addresses import AbsolutePath
-from blocks.errors import Ambiguous, Misconfigured
+from blocks.database_url import address_in, pointed
+from blocks.errors import Ambiguous, Misconfigured, SalvorError
 from blocks.host_file import HostFile
 from blocks.node_control import LocalControl, NodeControl
 from blocks.node_scripts import script
+from blocks.postgres_refusal import without_secrets
 
-_RESTART = 'sh -c "$COMMAND" </dev/null >&2\n'
+# Only the marks that were there before: one that is made meanwhile asks for a restart of its own.
+_RESTART = """
+set -- "$MARKS"*
+sh -c "$COMMAND" </dev/null >&2 && rm -f "$@"
+"""
 _RESTORE = """
-kept=$(ls -1 "$F".salvor-* 2>/dev/null | tail -n 1)
+kept=$(ls -1 "$F".salvor-[0-9]*[0-9] 2>/dev/null | tail -n 1)
 [ -n "$kept" ] || refuse "there is no kept copy of $F"
 cat "$kept"
 """
 
 
+class Led(NamedTuple):
+    """Where the file leads, and whether the application has not been restarted since it was written."""
+
+    address: str
+    restart_owed: bool
+
+
 class EnvFile(Block):
-    """A .env file whose variable leads an application to the database, and the command that makes it read the file."""
+    """A .env file whose variable leads an application to the database, and the command that makes it read the file.
+
+    Until that command has succeeded, a mark beside the file says so: when a run is killed in between, the next one sees
+    that the application is not led over yet, and restarts it.
+    """
 
     # Prefect would swallow a field that is misspelt.
     model_config = ConfigDict(extra="forbid")
@@ -57,18 +73,22 @@ class EnvFile(Block):
             raise ValueError("Patroni cannot write this file: control must be local, ssh or command.")
         return control
 
-    def points_to(self, deadline: float = 2.0) -> str:
-        """Give the host and port that the variable names."""
-        return address_in(self._file().read(deadline), self.variable)
+    def points_to(self, deadline: float = 2.0) -> Led:
+        """Give the host and port that the variable names, and whether the application still has to be told."""
+        text, owed = self._look(deadline)
+        return Led(address_in(text, self.variable), owed)
 
     def point_to(self, host: str, port: int, deadline: float = 5.0) -> str:
         """Lead the application to HOST and PORT; a copy of the file stays beside it. Then restart."""
-        before = self._file().read(deadline)
+        before, owed = self._look(deadline)
         after = pointed(before, self.variable, host, port)
         if after == before:
-            return f"{self.path} already led to {host}:{port}"
-        keep = f"{self.path}.salvor-{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"
-        self._file().replace(after, deadline, before=before, keep=keep)
+            if not owed:
+                return f"{self.path} already led to {host}:{port}"
+            self.restart()
+            return f"{self.path} already led to {host}:{port}; the restart that was still owed is done"
+        keep = f"{self.path}.salvor-{_now()}"
+        self._file().replace(after, deadline, before=before, keep=keep, mark=self._mark())
         self.restart()
         return f"{self.path} leads to {host}:{port}; the old one is kept as {keep}"
 
@@ -77,63 +97,48 @@ class EnvFile(Block):
         found = self.control.run(script(_RESTORE, F=self.path), deadline)
         if found.rc != 0:
             raise Misconfigured(f"{self.path} cannot be put back: {found.said}.")
-        before = self._file().read(deadline)
-        if found.out == before:
+        before, owed = self._look(deadline)
+        if found.out == before and not owed:
             return f"{self.path} was as before"
-        self._file().replace(found.out, deadline, before=before)
+        if found.out != before:
+            self._file().replace(found.out, deadline, before=before, mark=self._mark())
         self.restart()
         return f"{self.path} is as before"
 
     def restart(self) -> None:
-        """Run the restart command, if there is one."""
-        if not self.restart_command:
-            return
-        started = time.monotonic()
-        limit = self.restart_deadline_seconds
-        done = self.control.run(script(_RESTART, COMMAND=self.restart_command), limit, writes=True)
-        if done.rc != 0:
-            took = f"{time.monotonic() - started:.1f} s"
+        """Run the restart command, if there is one; when it fails, it is still owed, and the next run repeats it."""
+        if self.restart_command and (how := self._failure()):
             raise Ambiguous(
-                f"{self.path} was written, but its restart command failed after {took} ({done.said}): "
-                "the application may still use the old address. Run it by hand."
+                f"{self.path} was written, but its restart command {how}: the application may still use the old "
+                "address. Mend the command or its host, then run this again: it restarts the application."
             )
+
+    def _failure(self) -> str:
+        started, limit = time.monotonic(), self.restart_deadline_seconds
+        body = script(_RESTART, COMMAND=self.restart_command, MARKS=self._marks)
+        try:
+            done = self.control.run(body, limit, writes=True)
+        except Ambiguous:
+            return f"did not end within {limit:g} s, or its host was lost meanwhile"
+        except SalvorError as error:
+            return f"could not be run ({error})"
+        took = f"{time.monotonic() - started:.1f} s"
+        return f"failed after {took} ({without_secrets(done.said)})" if done.rc != 0 else ""
+
+    def _look(self, deadline: float) -> tuple[str, bool]:
+        text, marked = self._file().read_marked(deadline, self._marks)
+        return text, marked and bool(self.restart_command)
+
+    @property
+    def _marks(self) -> str:
+        return f"{self.path}.salvor-restart-"
+
+    def _mark(self) -> str:
+        return f"{self._marks}{_now()}" if self.restart_command else ""
 
     def _file(self) -> HostFile:
         return HostFile(self.control, self.path)
 
 
-def pointed(text: str, variable: str, host: str, port: int) -> str:
-    """Put HOST and PORT into the URL of VARIABLE; every other character of TEXT stays."""
-    place = _place(text, variable)
-    old = place["value"]
-    url = _url(old, variable)
-    user, at, _ = url.netloc.rpartition("@")
-    name = f"[{host}]" if ":" in host else host
-    new = url._replace(netloc=f"{user}{at}{name}:{port}").geturl()
-    return f"{text[: place.start('value')]}{new}{text[place.end('value') :]}"
-
-
-def address_in(text: str, variable: str) -> str:
-    """Give host:port of the URL of VARIABLE."""
-    url = _url(_place(text, variable)["value"], variable)
-    return f"{url.hostname}:{url.port or 5432}"
-
-
-def _place(text: str, variable: str) -> re.Match[str]:
-    pattern = rf"""^[ \t]*(?:export[ \t]+)?{variable}[ \t]*=[ \t]*(["']?)(?P<value>[^"'\s]*)\1"""
-    found = list(re.finditer(pattern, text, re.MULTILINE))
-    if len(found) != 1:
-        number = "no line" if not found else f"{len(found)} lines"
-        raise Misconfigured(f"The file has {number} for {variable}: exactly one must say where the database is.")
-    return found[0]
-
-
-def _url(value: str, variable: str) -> SplitResult:
-    try:
-        url = urlsplit(value)
-        _ = url.port
-    except ValueError:
-        raise Misconfigured(f"{variable} holds no URL that can be understood: correct the file.") from None
-    if "postgres" not in url.scheme or not url.hostname:
-        raise Misconfigured(f"{variable} holds no postgresql:// URL with a host: correct the file or the block.")
-    return url
+def _now() -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S.%f}"

@@ -123,7 +123,7 @@ def rest_of(seen: Cluster, plan: FailoverPlan) -> FailoverPlan | None:
 
 def astray(seen: Cluster, primary: Node) -> tuple[Route, ...]:
     """Return the routes that do not lead to PRIMARY; one that does not answer is not counted."""
-    return tuple(r for r in seen.routes if not r.problem and (r.address != primary.address or r.disabled or r.paused))
+    return tuple(r for r in seen.routes if not r.problem and not r.leads(primary.address))
 
 
 def decide_without_primary(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
@@ -258,7 +258,10 @@ def ask_why(unfenced: list[str], *, known: bool, meant: bool) -> str:
 
 
 def decide_managed(seen: Cluster, policy: FailoverPolicy) -> Decision[FailoverPlan]:
-    """Patroni owns the cluster: let it elect, ask it to if it does not, then route. Never promote behind its back."""
+    """Patroni owns the cluster: let it elect, then route. Nobody is promoted behind its back.
+
+    Where it elects nobody, the run waits for it in vain and is refused, and names `patronictl failover`.
+    """
     managed = seen.managed
     if managed is None or managed.problem:
         said = managed.problem if managed else "none is known"

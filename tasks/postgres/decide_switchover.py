@@ -78,6 +78,8 @@ def unfit(seen: Cluster, primary: Node, best: Node, policy: SwitchoverPolicy) ->
     wrong = [r for r in seen.routes if r.address != primary.address]
     if wrong:
         return f"{wrong[0].name} sends clients to {wrong[0].address}, not to {primary.name}: run postgres-failover."
+    if owed := [r for r in seen.routes if r.restart_owed]:
+        return f"{owed[0].name} leads to {primary.name}, but its application was not restarted: run postgres-failover."
     if not seen.managed and (primary.host is None or not primary.host.reachable):
         return f"The host of {primary.name} cannot be controlled, so it could not be stopped: mend the block's control."
     return ""

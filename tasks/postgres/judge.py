@@ -69,8 +69,9 @@ def judge_routes(new: Node, after: Cluster) -> tuple[Evidence, ...]:
     return tuple(
         Evidence(
             claim=f"{r.name} sends clients to {new.name}",
-            seen=r.problem or f"{r.address}{' paused' * r.paused}{' disabled' * r.disabled}",
-            holds=not r.problem and r.address == new.address and not r.paused and not r.disabled,
+            seen=r.problem
+            or f"{r.address}{' paused' * r.paused}{' disabled' * r.disabled}{' not restarted' * r.restart_owed}",
+            holds=not r.problem and r.leads(new.address),
         )
         for r in after.routes
     )

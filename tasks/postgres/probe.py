@@ -176,7 +176,8 @@ def _route(at: Reach, name: str) -> Route:
     try:
         if name in at.poolers:
             return _pooler(at, name)
-        return Route(name=name, address=at.env_files[name].points_to())
+        led = at.env_files[name].points_to()
+        return Route(name=name, address=led.address, restart_owed=led.restart_owed)
     except SalvorError as error:
         return Route(name=name, address="", problem=str(error))
 

@@ -105,7 +105,12 @@ class Route(Frozen):
     address: str  #: host:port, or empty when it did not say
     paused: bool = False
     disabled: bool = False
+    restart_owed: bool = False  #: the file leads there, but the application was not restarted since
     problem: str = ""
+
+    def leads(self, address: str) -> bool:
+        """Whether the application is sent to ADDRESS, as far as this route can tell, and nobody is held."""
+        return self.address == address and not (self.paused or self.disabled or self.restart_owed)
 
 
 class Recorded(Frozen):

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 
-from blocks.env_file import EnvFile, address_in, pointed
+from blocks.database_url import address_in, pointed
+from blocks.env_file import EnvFile
 from blocks.errors import Ambiguous, Misconfigured
+from blocks.host_file import FileChanged, HostFile
 from blocks.node_control import LocalControl, PatroniControl
+from tests.blocks.killer import STEPPING, dies, killed_at_each_step
 from tests.blocks.servers import account
 
 TEXT = "# the shop\nSECRET='a b'\nDATABASE_URL=postgresql://shop:p%40ss@old:5432/orders?sslmode=require\nPORT=80\n"
 
 
+def own(path: Path, text: str = TEXT) -> Path:
+    """Write a file that belongs to the application, and that nobody else may read."""
+    path.write_text(text)
+    path.chmod(0o600)
+    os.chown(path, account().pw_uid, account().pw_gid)
+    return path
+
+
 @pytest.fixture
 def env(root):
     """Give a file and a restart command that leaves a trace."""
-    path = root / ".env"
-    path.write_text(TEXT)
-    path.chmod(0o600)
-    os.chown(path, account().pw_uid, account().pw_gid)
+    path = own(root / ".env")
     return EnvFile(
         path=str(path),
         control=LocalControl(run_as=account().pw_name),
@@ -71,9 +80,9 @@ def test_a_file_that_does_not_say_one_thing_is_refused_without_its_secrets(text,
 
 def test_the_application_is_led_over_and_restarted(env, root):
     """The new address is in the file before the restart, and the old file is kept."""
-    assert env.points_to() == "old:5432"
+    assert env.points_to() == ("old:5432", False)
     said = env.point_to("new", 6432)
-    assert env.points_to() == "new:6432"
+    assert env.points_to() == ("new:6432", False)
     assert "leads to new:6432" in said
     assert (root / "restarts").read_text().count("@new:6432/orders?sslmode=require") == 1
     kept = list(root.glob(".env.salvor-*"))
@@ -85,7 +94,7 @@ def test_an_application_that_is_led_there_already_is_not_restarted(env, root):
     """Doing it twice is doing it once."""
     env.point_to("new", 6432)
     assert "already led" in env.point_to("new", 6432)
-    assert (root / "restarts").read_text().count("\n") == 1
+    assert restarts(root) == ["new"]
 
 
 def test_it_can_be_undone(env, root):
@@ -93,7 +102,7 @@ def test_it_can_be_undone(env, root):
     env.point_to("new", 6432)
     env.undo()
     assert (root / ".env").read_text() == TEXT
-    assert (root / "restarts").read_text().splitlines()[-1].count("@old:5432") == 1
+    assert restarts(root) == ["new", "old"]
 
 
 def test_an_undo_of_nothing_is_refused(env):
@@ -102,12 +111,106 @@ def test_an_undo_of_nothing_is_refused(env):
         env.undo()
 
 
-def test_a_restart_that_fails_says_that_the_file_is_written(env):
-    """The operator knows what is done and what is left."""
-    env.restart_command = "echo no such unit >&2; exit 4"
-    with pytest.raises(Ambiguous, match=r"was written, but.*no such unit.*by hand"):
+@pytest.mark.parametrize(
+    ("trouble", "says"),
+    [
+        ("echo no such unit in postgresql://shop:p%40ss@old/orders >&2; exit 4", r"failed after .*no such unit"),
+        ("sleep 60", r"did not end within 0\.5 s"),
+    ],
+)
+def test_a_restart_that_fails_is_said_and_repeated_by_the_next_run(env, root, trouble, says):
+    """The file is written and the application is not led over: the sentence says so, and the next run restarts it."""
+    right, env.restart_command, env.restart_deadline_seconds = env.restart_command, trouble, 0.5
+    for _ in range(2):
+        with pytest.raises(Ambiguous, match=rf"was written, but.*{says}.*run this again") as caught:
+            env.point_to("new", 6432)
+        assert "p%40ss" not in str(caught.value)
+        assert env.points_to() == ("new:6432", True)
+    env.restart_command, env.restart_deadline_seconds = right, 30
+    assert "still owed" in env.point_to("new", 6432)
+    assert env.points_to() == ("new:6432", False)
+    assert restarts(root) == ["new"]
+    assert "already led" in env.point_to("new", 6432)
+
+
+def test_a_file_that_cannot_be_replaced_owes_nothing(env, root):
+    """A refusal changes nothing: there is no mark of a restart that nothing asks for."""
+    with pytest.raises(FileChanged):
+        HostFile(env.control, env.path).replace("A=1\n", 5, before="not it", mark=f"{env.path}.salvor-restart-1")
+    assert env.points_to() == ("old:5432", False)
+    assert [p.name for p in root.iterdir()] == [".env"]
+
+
+def test_a_rewrite_during_a_restart_is_owed_one_of_its_own(env, root):
+    """A restart that was begun before the file was written does not count as the one after it."""
+    mark = f"{env.path}.salvor-restart-2"
+    env.restart_command = f"touch {mark}"
+    env.point_to("new", 6432)
+    assert env.points_to() == ("new:6432", True)
+
+
+@pytest.mark.parametrize("act", ["point_to", "undo"])
+def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(env, root, act):
+    """Before each command of each script: no text is torn, no restart is forgotten, and again changes nothing."""
+    killed = env.model_copy(update={"control": STEPPING})
+    acts = {"point_to": (lambda it: it.point_to("new", 6432), "new:6432"), "undo": (EnvFile.undo, "old:5432")}
+    order, wanted = acts[act]
+    owed = 0
+    for _ in killed_at_each_step(lambda: order(killed), root / "left", lambda: anew(env, root, led=act == "undo")):
+        address, restart_owed = env.points_to()
+        assert (root / ".env").read_text() in (TEXT, pointed(TEXT, "DATABASE_URL", "new", 6432))
+        assert restart_owed or restarts(root)[-1] == address.partition(":")[0]
+        assert all("p%40ss" not in mark.read_text() for mark in marks(root))
+        owed += restart_owed
+        order(env)
+        assert env.points_to() == (wanted, False)
+        assert (restarts(root)[-1], marks(root)) == (wanted.partition(":")[0], [])
+        told = len(restarts(root))
+        order(env)
+        assert len(restarts(root)) == told
+        assert_private(root)
+        env.undo()
+        assert ((root / ".env").read_text(), restarts(root)[-1]) == (TEXT, "old")
+    assert owed > 3, "before and after the file was replaced, before the restart, and after it"
+
+
+def test_a_run_that_is_killed_by_its_own_restart_is_finished_by_the_next(env, root):
+    """The application may have been told or not: it is told again."""
+    order = env.model_copy(update={"restart_command": "kill -KILL $SALVOR_PID $PPID", "control": STEPPING})
+    (root / "left").write_text("1000\n")
+    assert dies(lambda: order.point_to("new", 6432), root / "left")
+    assert env.points_to() == ("new:6432", True)
+    env.point_to("new", 6432)
+    assert (env.points_to(), restarts(root)) == (("new:6432", False), ["new"])
+
+
+def anew(env: EnvFile, root: Path, *, led: bool) -> None:
+    """Put everything back: an application that was started with the old address, then LED to the new one or not."""
+    for path in root.iterdir():
+        if path.name != ".env":
+            path.unlink()
+    own(root / ".env")
+    own(root / "restarts", TEXT.splitlines()[2] + "\n")
+    if led:
         env.point_to("new", 6432)
-    assert env.points_to() == "new:6432"
+
+
+def restarts(root: Path) -> list[str]:
+    """List the hosts with which the application was started."""
+    return [address_in(line, "DATABASE_URL").partition(":")[0] for line in (root / "restarts").read_text().splitlines()]
+
+
+def marks(root: Path) -> list[Path]:
+    """List what says that a restart is owed."""
+    return list(root.glob(".env.salvor-restart-*"))
+
+
+def assert_private(root: Path) -> None:
+    """The file, its copies, and what a killed script left are read by the owner alone."""
+    for path in root.iterdir():
+        if "p%40ss" in path.read_text() and path.name != "restarts":
+            seen = path.stat()
+            assert (seen.st_mode & 0o777, seen.st_uid) == (0o600, account().pw_uid), path
 
 
 def test_patroni_writes_no_files():

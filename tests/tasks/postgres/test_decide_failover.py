@@ -220,6 +220,15 @@ def test_clients_that_are_sent_astray_are_routed():
     assert decide_failover(seen.model_copy(update={"routes": (route("n2"),)}), POLICY).verdict == "nothing"
 
 
+def test_an_application_that_was_not_restarted_is_led_over_again():
+    """A file that leads to the primary proves nothing while a restart is owed: the next run finishes that."""
+    seen = healthy(routes=(route(restart_owed=True),))
+    plan = plan_of(seen)
+    assert (plan.candidate, plan.old_primary, plan.fences) == ("n1", "nobody", ())
+    led = {e.claim: e for e in judge_failover(plan, seen, Activity(asked=False))}["pooler sends clients to n1"]
+    assert (led.holds, led.seen) == (False, "db:1 not restarted")
+
+
 def test_patroni_is_conducted_never_overtaken():
     """A managed cluster without a leader gets a plan that fences nobody."""
     seen = crashed(managers=("patroni",), managed=PATRONI)

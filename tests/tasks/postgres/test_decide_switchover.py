@@ -68,6 +68,7 @@ LAGGING = LAGGING.model_copy(
         (world(first=primary(feeds=("n2", "n3"), prepared_transactions=1)), "prepared transactions"),
         (world(routes=(route(problem="connection refused"),)), "does not answer"),
         (world(routes=(route("n3"),)), "sends clients to"),
+        (world(routes=(route(restart_owed=True),)), "was not restarted: run postgres-failover"),
         (world(first=primary(feeds=("n2", "n3")).model_copy(update={"host": UNREACHABLE})), "cannot be controlled"),
     ],
 )
