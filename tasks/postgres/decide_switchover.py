@@ -56,10 +56,16 @@ def half_way(seen: Cluster, begun: SwitchoverPlan) -> bool:
 
 
 def successor(seen: Cluster, primary: Node, wanted: str) -> Node | None:
-    """Return the wanted standby, or the one the primary knows to be least behind."""
+    """Return the wanted standby, or the one the primary knows to be least behind.
+
+    Patroni refuses to hand over to a standby that does not confirm commits while another does.
+    """
     lag = {s.name: s.lag_bytes for s in server_of(primary).senders}
+    confirming = {s.name for s in server_of(primary).senders if s.sync in ("sync", "quorum")}
     fit = [n for n in eligible(seen) if wanted in ("", n.name)]
-    return min(fit, key=lambda n: lag.get(n.name, 1 << 62), default=None)
+    return min(
+        fit, key=lambda n: (bool(seen.managed) and n.name not in confirming, lag.get(n.name, 1 << 62)), default=None
+    )
 
 
 def unfit(seen: Cluster, primary: Node, best: Node, policy: SwitchoverPolicy) -> str:

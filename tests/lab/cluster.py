@@ -163,8 +163,15 @@ class Lab(Breaks):
         with ThreadPoolExecutor() as pool:
             list(pool.map(LabNode.start, others))
         wait_until(lambda: len(self.streaming("n1")) == len(others), 30, "the standbys to stream")
+        # The shop's tables are made: whoever breaks a standby at once must not find one that has not heard of them.
+        wait_until(self._alike, 30, "the standbys to hold what the primary holds")
         if self.sync:
             schema.demand_confirmation(first, [node.name for node in others])
+
+    def _alike(self) -> bool:
+        """Whether every standby has applied what the primary has written."""
+        behind = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn() OR replay_lsn IS NULL"
+        return not self.psql("n1", behind)
 
     # --- looking
 

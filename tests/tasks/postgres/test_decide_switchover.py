@@ -5,7 +5,7 @@ import pytest
 from tasks.postgres.decide_switchover import decide_switchover
 from tasks.postgres.judge import figures_of, judge_switchover, unlooked
 from tasks.postgres.policies import SwitchoverPolicy
-from tasks.postgres.state import Activity, Host, Managed
+from tasks.postgres.state import Activity, Host, Managed, Sender
 from tests.tasks.postgres.worlds import UNREACHABLE, cluster, gone, healthy, primary, receiver, route, standby
 
 POLICY = SwitchoverPolicy()
@@ -41,6 +41,16 @@ def test_the_wanted_candidate_is_taken_and_a_done_switchover_is_not_repeated():
 def test_patroni_is_asked_to_switch_over():
     """A managed cluster is switched by its manager."""
     assert decide_switchover(healthy(managed=PATRONI), POLICY).plan.mode == "managed"
+
+
+def test_patroni_is_asked_for_the_standby_that_confirms_commits():
+    """It refuses any other, so a standby that confirms is taken before one that is less behind."""
+    lead = primary()
+    behind = {"n2": ("async", 0), "n3": ("sync", 500)}
+    senders = tuple(Sender(name=n, state="streaming", sync=how, lag_bytes=lag) for n, (how, lag) in behind.items())
+    lead = lead.model_copy(update={"server": lead.server.model_copy(update={"senders": senders})})
+    assert decide_switchover(world(lead, managed=PATRONI), POLICY).plan.candidate == "n3"
+    assert decide_switchover(world(lead), POLICY).plan.candidate == "n2"
 
 
 LAGGING = primary(feeds=("n2", "n3"))

@@ -54,7 +54,8 @@ def test_a_claim_is_the_only_step_before_running(server: Server) -> None:
     """Between scheduled and running there is one transition, and the run ends without a tail."""
     run = server.start("quick")
     assert run.end() == "Completed"
-    assert run.states() == ["Scheduled", "Pending", "Running", "Completed"]
+    # On a loaded machine the server itself may mark a run as late before anybody has seen it.
+    assert [state for state in run.states() if state != "Late"] == ["Scheduled", "Pending", "Running", "Completed"]
 
 
 def test_output_is_kept(server: Server) -> None:
