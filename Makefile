@@ -26,14 +26,9 @@ demo: ## a primary dies and is recovered; DEMO_EXIT=1 ends when it has shown tha
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab.demo
 
-# The unprivileged user that PostgreSQL runs as must be able to enter the tests' folders. Servers are really killed here,
-# and on a loaded machine one may come back too late for a test: what failed gets one more try, and both are shown.
 test: ## everything
 	@.ci/install $(SERVERS)
-	@tmp=$$(mktemp -d /tmp/salvor-test.XXXXXX) && chmod 755 "$$tmp" && trap 'rm -rf "$$tmp"' EXIT && \
-	export TMPDIR="$$tmp" && { $(PYTHON) -m pytest --durations=15 tests || \
-	{ echo "Not all passed: what failed is run once more, in quiet." && \
-	$(PYTHON) -m pytest --last-failed --last-failed-no-failures none tests; }; }
+	@.ci/test
 
 check: install ## style, types, layers, deployments
 	@.venv/bin/ruff check .

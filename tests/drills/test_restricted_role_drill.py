@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from flows.triggers.plane import Plane
+from flows.triggers.plane.plane import Plane
 from tasks.model import Outcome
 from tests.drills.ward import Ward
 from tests.drills.witness import assert_rows_kept

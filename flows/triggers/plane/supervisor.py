@@ -130,8 +130,8 @@ class Supervisor:
     def add(self, process: Supervised) -> None:
         """Start PROCESS and keep it running."""
         with self._lock:
+            self.processes[process.name] = process  # first: whoever is interrupted in between must know whom to end
             process.start(self.env, self.cwd)
-            self.processes[process.name] = process
         if self._thread is None:
             self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
             self._thread.start()
@@ -147,7 +147,7 @@ class Supervisor:
     def stop(self) -> None:
         """End all processes, the last started first."""
         self._stopping.set()
-        if self._thread:
+        if self._thread and self._thread.is_alive():  # a signal may have come between making and starting it
             self._thread.join()
         for process in reversed([*self.processes.values()]):
             process.stop()
