@@ -16,6 +16,7 @@ from pathlib import Path
 import httpx
 
 from blocks.ledger.records import Run
+from blocks.postgres import PostgresCluster
 from flows.triggers.plane.folder import PROJECT
 from flows.triggers.plane.plane import Plane
 from flows.triggers.plane.supervisor import began, end
@@ -44,6 +45,8 @@ class Stage:
     def ward(self, lab: Lab, *, watched: bool = False) -> Ward:
         """Give the lab a new name, under which nothing is remembered of earlier runs; WATCHED by a sentinel soon."""
         ward = Ward(self.plane, lab)
+        # What a user gets: a ward of the tests is given more time for an answer.
+        ward.change_block(probe_deadline_seconds=PostgresCluster.model_fields["probe_deadline_seconds"].default)
         if not watched:
             ward.record(lab.primary())
         return ward
