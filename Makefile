@@ -4,7 +4,7 @@ PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
 SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client
 
-.PHONY: install up down status lab demo test check bench-failover
+.PHONY: install up down status lab fake-stripe demo test check bench-failover
 
 install: ## what everything else needs
 	@.ci/install
@@ -21,6 +21,9 @@ status:
 lab: ## the patient alone: three PostgreSQL servers, a pooler, a small shop
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab up
+
+fake-stripe: install ## a Stripe of the lab alone, for the unmodified SDK; PORT=12111 chooses its port
+	@$(PYTHON) -m tests.lab.stripe $(if $(PORT),--port $(PORT))
 
 demo: ## a primary dies and is recovered; DEMO_EXIT=1 ends when it has shown that
 	@.ci/install pgbouncer

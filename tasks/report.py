@@ -9,14 +9,29 @@ from contextvars import copy_context
 from threading import Event, Thread
 from uuid import UUID
 
-from prefect.artifacts import create_markdown_artifact, create_progress_artifact, update_progress_artifact
+from prefect.artifacts import (
+    create_markdown_artifact,
+    create_progress_artifact,
+    create_table_artifact,
+    update_progress_artifact,
+)
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 from prefect.utilities.urls import url_for
 
 from tasks.report_text import plan_details, plan_text, render
 
-__all__ = ["Progress", "artifact_key", "log", "plan_details", "plan_text", "publish", "render", "run_url"]
+__all__ = [
+    "Progress",
+    "artifact_key",
+    "log",
+    "plan_details",
+    "plan_text",
+    "publish",
+    "publish_table",
+    "render",
+    "run_url",
+]
 
 #: Between two updates of the progress bar; the recovery itself needs the processor more.
 PAUSE_SECONDS = 0.5
@@ -98,6 +113,11 @@ class Progress:
 def publish(key: str, markdown: str, description: str) -> bool:
     """Write the report artifact; False when Prefect did not take it in time (the sweep writes it later)."""
     return _in_time(lambda: create_markdown_artifact(markdown, key=key, description=description))
+
+
+def publish_table(key: str, rows: list[dict[str, str]], description: str) -> bool:
+    """Write a table artifact; the caller sees to it that it is short. False when Prefect did not take it in time."""
+    return _in_time(lambda: create_table_artifact(rows, key=key, description=description))
 
 
 def _in_time(work: Callable[[], object]) -> bool:

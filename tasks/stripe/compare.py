@@ -1,0 +1,139 @@
+"""Hold Stripe's side, as it was listed, against the application's rows, and keep every difference in a file."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import TextIO
+
+from blocks.app_database import Connection
+from blocks.app_rows import SyncedRows
+from blocks.stripe_api import StripeApi
+from tasks.stripe.drift import Difference, Ours, Theirs, changed_fields, differences
+from tasks.stripe.shapes import TABLES, fields_of
+from tasks.stripe.spool import Spool
+from tasks.stripe.state import TableDrift
+from tasks.stripe.tail import refetch
+
+#: Beyond it absent rows are not asked for one by one: then it is rather the wrong key, and the guard says so.
+ASKED_ONE_BY_ONE = 1000
+SHOWN = 50
+
+
+@dataclass
+class Comparison:
+    """What was found of one table, so far."""
+
+    rows: SyncedRows
+    spool: Spool
+    since: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
+    absent: list[str] = field(default_factory=list)  #: rows that were not listed and not yet asked for
+
+    def theirs(self) -> Iterator[Theirs]:
+        """Give Stripe's side, as far as the application has columns for it."""
+        every = fields_of(self.rows.name)
+        self.counts["stripe"] = 0
+        if every == self.rows.fields:
+            for row in self.spool.rows(self.rows.name):
+                self.counts["stripe"] += 1
+                yield Theirs(*row)
+            return
+        places = [every.index(name) for name in self.rows.fields]
+        for key, line, observed, hint in self.spool.rows(self.rows.name):
+            self.counts["stripe"] += 1
+            values = line.split("\t")
+            yield Theirs(key, "\t".join(values[place] for place in places), observed, hint)
+
+    def ours(self, connection: Connection) -> Iterator[Ours]:
+        """Give our side."""
+        self.counts["ours"] = 0
+        for row in self.rows.lines(connection, self.since):
+            self.counts["ours"] += not row[2]
+            yield Ours(*row)
+
+    def differences(self, connection: Connection) -> Iterator[Difference]:
+        """Give every row that differs; one that was not listed only when Stripe, asked for it, does not have it."""
+        gone = self.spool.confirmed_gone(TABLES[self.rows.name][0].name)
+        self.absent.clear()
+        for each in differences(self.theirs(), self.ours(connection)):
+            if each.operation == "tombstone" and each.id not in gone:
+                self.absent.append(each.id)
+                continue
+            self.counts[each.operation] = self.counts.get(each.operation, 0) + 1
+            yield each
+
+    def drift(self) -> TableDrift:
+        """Sum up."""
+        return TableDrift(table=self.rows.name, unconfirmed=len(self.absent), **self.counts)
+
+
+def confirm_absences(comparisons: list[Comparison], api: StripeApi, workers: int) -> bool:
+    """Ask Stripe for every row of ours that its list did not have, unless too many; say whether any was."""
+    asked = False
+    for comparison in comparisons:
+        kind = TABLES[comparison.rows.name][0]
+        if comparison.absent and len(comparison.absent) <= ASKED_ONE_BY_ONE:
+            refetch(api, comparison.spool, [(kind, each) for each in comparison.absent], workers)
+            asked = True
+    return asked
+
+
+@dataclass
+class Listing:
+    """The file with every difference, the part of it that is shown, and the digest of it all."""
+
+    path: Path
+    shown: list[dict[str, str]] = field(default_factory=list)
+    lines: dict[str, int] = field(default_factory=dict)
+    digest: str = ""
+
+    def write(self, connection: Connection, comparisons: list[Comparison]) -> list[TableDrift]:
+        """Compare, keep what differs for the acts, and write it for people."""
+        digest, found = sha256(), []
+        self.shown.clear()
+        self.lines.clear()
+        with open(self.path, "w", opener=_private) as file:
+            for comparison in comparisons:
+                comparison.counts.clear()
+                comparison.spool.forget(comparison.rows.name)
+                each = comparison.differences(connection)
+                while batch := list(islice(each, 1000)):
+                    comparison.spool.keep(comparison.rows.name, batch)
+                    for difference in batch:
+                        digest.update(repr((comparison.rows.name, *difference[:4])).encode())
+                        self._line(file, comparison, difference)
+                found.append(comparison.drift())
+        self.digest = digest.hexdigest()[:16]
+        return found
+
+    def _line(self, file: TextIO, comparison: Comparison, difference: Difference) -> None:
+        fields = changed_fields(comparison.rows.fields, difference)
+        entry = {"table": comparison.rows.name, "id": difference.id, "operation": difference.operation}
+        file.write(json.dumps(entry | {"fields": fields}, ensure_ascii=False) + "\n")
+        self.lines[comparison.rows.name] = number = self.lines.get(comparison.rows.name, 0) + 1
+        if number <= SHOWN:
+            cells = {name: {"was": _cell(old), "Stripe says": _cell(new)} for name, (old, new) in fields.items()}
+            self.shown += [entry | {"field": name} | cell for name, cell in cells.items()]
+
+
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
+def _cell(value: str | None) -> str:
+    return "" if value is None else value[:80]
+
+
+def staged(differences: Iterator[Difference]) -> Iterator[tuple[str, ...]]:
+    """Give rows as the staging takes them."""
+    for each in differences:
+        asked = "-infinity" if not each.observed else time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(each.observed))
+        old = each.old or "\t".join(["\\N"] * (each.new.count("\t") + 1))
+        yield each.id, each.operation, asked, each.hint, each.new, old, each.old_observed or "\\N"

@@ -1,0 +1,100 @@
+"""Look objects up at Stripe, at the pinned version: what an event said of them may be stale or out of order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import from_json, to_json
+
+from blocks.stripe_api import StripeApi
+from blocks.stripe_errors import StripeMissing, StripeRefused
+from tasks.stripe.decide_replay import worth_listing
+from tasks.stripe.shapes import NULL, TABLES, Kind, Named
+
+PAGE = 100
+LISTED = ("customers", "subscriptions", "invoices")  #: a payment is joined of three lists: it is always retrieved
+Clock = Callable[[], datetime]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How an object was at a moment: its row, or None when Stripe no longer has it."""
+
+    at: datetime
+    row: dict[str, str | None] | None
+
+
+def uncopied(value: str) -> str | None:
+    """Read a value that is written as COPY does."""
+    if value == NULL:
+        return None
+    if "\\" not in value:
+        return value
+    return value.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r").replace("\\\\", "\\")
+
+
+def listed(api: StripeApi, table: str, wanted: set[str], clock: Clock) -> Iterator[dict[str, Look]]:
+    """List while a page answers more objects than single requests would; what is found leaves WANTED."""
+    kind = TABLES[table][0]
+    found: int | None = None
+    params: dict[str, Any] = dict(kind.params) | {"limit": PAGE}
+    more = table in LISTED
+    while more and worth_listing(len(wanted), found):
+        at = clock()
+        page = from_json(api.get(f"/v1/{kind.name}", params))
+        mine = [body for body in page["data"] if body["id"] in wanted]
+        yield {body["id"]: Look(at, row_of(api, kind, body)) for body in mine}
+        wanted -= {body["id"] for body in mine}
+        found = len(mine)
+        more = bool(page.get("has_more") and page["data"])
+        if more:
+            params["starting_after"] = page["data"][-1]["id"]
+
+
+def looked_up(api: StripeApi, table: str, object_id: str, clock: Clock) -> Look:
+    """Retrieve one object; what Stripe does not have, or says that it deleted, is gone."""
+    kind, at = TABLES[table][0], clock()
+    try:
+        body = from_json(api.get(f"/v1/{kind.name}/{object_id}"))
+    except StripeMissing:
+        return Look(at, None)
+    if body.get("deleted"):
+        return Look(at, None)
+    row = row_of(api, kind, body)
+    return Look(at, row | _joined(api, object_id) if table == "payments" else row)
+
+
+def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str, str | None]:
+    """Give the object in the application's columns."""
+    items = body.get("items") if kind.name == "subscriptions" else None
+    if items and items.get("has_more"):
+        items["data"] = list(_all(api, "/v1/subscription_items", {"subscription": body["id"]}))
+    try:
+        one = kind.one.validate_json(to_json(body))
+    except ValidationError as error:
+        where = ".".join(map(str, error.errors()[0]["loc"]))
+        raise StripeRefused(f"{body['id']} has not the shape that is known ({where}).") from error
+    return {name: uncopied(value) for name, value in zip(kind.fields, kind.values(one), strict=True)}
+
+
+def _joined(api: StripeApi, intent: str) -> dict[str, str | None]:
+    """Ask what was given back of a payment, and which invoice it pays: since 2025-03-31 the payment does not say."""
+    charges = _all(api, "/v1/charges", {"payment_intent": intent})
+    refunded = sum(charge.get("amount_refunded") or 0 for charge in charges)
+    paid = {"payment": {"type": "payment_intent", "payment_intent": intent}}
+    invoices = [each.get("invoice") for each in _all(api, "/v1/invoice_payments", paid)]
+    return {"invoice_id": next(iter(invoices), None), "refunded_amount": str(refunded)}
+
+
+def _all(api: StripeApi, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    asked = params | {"limit": PAGE}
+    while True:
+        page = from_json(api.get(path, asked))
+        yield from page["data"]
+        if not page.get("has_more") or not page["data"]:
+            return
+        asked["starting_after"] = page["data"][-1]["id"]
