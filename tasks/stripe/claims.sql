@@ -61,7 +61,7 @@ RETURNING {e.status} AS status
 
 -- name: standing
 -- What the ledger says of events: the anti-join of what Stripe has with what we have.
-SELECT {e.event_id} AS event_id, {e.status} AS status, {e.attempts} AS attempts,
+SELECT {e.event_id} AS event_id, {e.status} AS status, {e.attempts} AS attempts, left({e.error}, 200) AS error,
        {e.status} = 'processing' AND {e.lease_until} > clock_timestamp() AS held,
        greatest(0, extract(epoch FROM {e.next_attempt_at} - clock_timestamp()))::float AS due_in
   FROM {events} JOIN unnest(%(ids)s::text[]) AS asked (id) ON {e.event_id} = asked.id

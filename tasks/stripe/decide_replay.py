@@ -134,13 +134,13 @@ def judge_effects(plan: ReplayPlan, after: Tally) -> tuple[Evidence, ...]:
 
 def figures_of(plan: ReplayPlan, after: Tally) -> dict[str, float]:
     """Return what was counted, for the report."""
-    counted = after.model_dump() | {"undelivered": plan.undelivered, "never_received": plan.new}
+    counted = after.model_dump(exclude={"file"}) | {"undelivered": plan.undelivered, "never_received": plan.new}
     return {name: float(value) for name, value in counted.items()}
 
 
 def unlooked(plan: ReplayPlan, after: Tally) -> tuple[str, ...]:
     """Say what was not done, so that nobody takes silence for proof."""
-    said = []
+    said = [f"Every event, and what became of it: {after.file} on the machine that ran this."] if after.file else []
     if plan.unknown:
         said.append(f"Kept and set aside, because they are about nothing of ours: {', '.join(plan.unknown)}.")
     if after.dead:

@@ -13,7 +13,7 @@ from tasks.stripe.replay_gather import standing_of
 from tasks.stripe.replay_post import Posting
 from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import ENDED, Backlog, Event, ReplayPlan
-from tasks.stripe.replay_work import Pass
+from tasks.stripe.replay_work import Pass, Say
 
 BATCH = 1000
 HELD_SECONDS = 0.5  #: between two looks at an event that somebody else is at work on
@@ -44,17 +44,23 @@ def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
 def replay_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
     """Pass over the events until each is done, given up, or due later than is waited for."""
     with at.apis() as apis:
-        passes, waiting = replay(at, plan, before.events, current().run.id, apis)
+        passes, waiting = replay(at, plan, before.events, current().run.id, apis, say=current().progress.say)
         requests = sum(api.requests for api in apis.values())
     rest = f"; {waiting} wait for another run" if waiting else ""
     return f"{passes} passes, {requests} requests to Stripe{rest}"
 
 
-def replay(
-    at: ReplayReach, plan: ReplayPlan, events: Sequence[Event], run_id: str, apis: dict[str, StripeApi]
+def replay(  # noqa: PLR0913 - what a run has, without the run
+    at: ReplayReach,
+    plan: ReplayPlan,
+    events: Sequence[Event],
+    run_id: str,
+    apis: dict[str, StripeApi],
+    *,
+    say: Say = lambda _sentence, _percent: None,
 ) -> tuple[int, int]:
     """Do it; say how many passes it took, and how many events are left."""
-    work = Pass(at, plan, run_id, apis)
+    work = Pass(at, plan, run_id, apis, say=say)
     way = Posting(work) if plan.mode == "post" else work
     passes, patience = 0, float(plan.wait_seconds)
     # What waits for its next attempt is not tried before, in this run or in another, unless a person asks.

@@ -11,6 +11,7 @@ from tasks.stripe.replay_gather import Key, Standing, gathered, standing_of
 from tasks.stripe.replay_policies import ReplayPolicy
 from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import DONE, Backlog, Event, ReplayPlan, Seen, Tally, effects_by_type
+from tasks.stripe.replay_tell import tell_events
 
 SYNCED = ("customers", "subscriptions", "invoices", "payments")
 TABLES = (*SYNCED, "stripe_events", "event_effects")
@@ -52,11 +53,12 @@ def _other_modes(at: ReplayReach) -> list[str]:
 
 @probe
 def observe_replayed(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> Tally:
-    """Ask the ledger what became of every event of the plan, and of its effects."""
-    return replayed_of(at, plan, before)
+    """Ask the ledger what became of every event of the plan, and of its effects; tell of each event."""
+    after, standing = replayed_of(at, plan, before)
+    return after.model_copy(update={"file": tell_events(at.target, at.folder, before.events, standing)})
 
 
-def replayed_of(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> Tally:
+def replayed_of(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> tuple[Tally, Standing]:
     """Count what became of the events and of the effects that they must have."""
     with at.database.reading() as connection:
         standing = standing_of(at, connection, [(e.account, e.id) for e in before.events])
@@ -66,7 +68,8 @@ def replayed_of(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> Tally:
             ids.setdefault(account, []).append(event)
         effects = sum(at.claims.run(connection, "done_effects", account=a, ids=i)[0]["effects"] for a, i in ids.items())
     statuses = [standing.get((e.account, e.id), {"status": "missing"})["status"] for e in before.events]
-    return tallied(plan, statuses).model_copy(update={"effects_due": sum(due.values()), "effects": effects})
+    counted = {"effects_due": sum(due.values()), "effects": effects}
+    return tallied(plan, statuses).model_copy(update=counted), standing
 
 
 def _due(plan: ReplayPlan, before: Backlog, standing: Standing) -> dict[Key, int]:

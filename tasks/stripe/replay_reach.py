@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TypeVar, cast
 
 from prefect.blocks.core import Block
+from prefect.settings import get_current_settings
 
 from blocks.app_database import AppDatabase
 from blocks.errors import Misconfigured
@@ -35,6 +38,12 @@ class ReplayReach:
     def accounts(self) -> tuple[str, ...]:
         """Name our own account and those that are connected to it."""
         return (self.account.account, *self.account.connected_accounts)
+
+    @property
+    def folder(self) -> Path:
+        """Where this machine keeps files about the target; they are nobody else's to read."""
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", self.target)
+        return get_current_settings().home.expanduser() / "salvor" / "stripe" / name
 
     def api(self, account: str) -> StripeApi:
         """Speak to Stripe for one of the accounts."""

@@ -139,3 +139,4 @@ class Tally(Frozen):
     left_alone: int = 0
     effects_due: int = 0
     effects: int = 0
+    file: str = ""  #: with what became of each event

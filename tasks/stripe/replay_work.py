@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 from threading import Lock
@@ -20,6 +20,8 @@ from tasks.stripe.replay_write import EventWriter, Looks
 CHUNK = 20
 BUSY_LOOKS = 10  #: so many looks in a row that Stripe did not answer are an outage, and no fault of the events
 Task = tuple[Group, Looks]
+Say = Callable[[str, float], None]
+FROM_PERCENT, OF_PERCENT = 40, 50  #: what is before, and what comes after, is short
 
 
 def database_clock(at: ReplayReach) -> tuple[datetime, float]:
@@ -33,12 +35,20 @@ class Pass:
 
     least_pause = 0.05  #: seconds between two passes
 
-    def __init__(self, at: ReplayReach, plan: ReplayPlan, run_id: str, apis: dict[str, StripeApi]) -> None:
+    def __init__(
+        self,
+        at: ReplayReach,
+        plan: ReplayPlan,
+        run_id: str,
+        apis: dict[str, StripeApi],
+        *,
+        say: Say = lambda _sentence, _percent: None,
+    ) -> None:
         """Read the clock."""
-        self.at, self.plan, self.apis = at, plan, apis
+        self.at, self.plan, self.apis, self._say = at, plan, apis, say
         self.writer = EventWriter(at, plan, run_id)
         self._moment, self._since = database_clock(at)
-        self._busy, self._lock = 0, Lock()
+        self._busy, self._worked, self._lock = 0, 0, Lock()
 
     def clock(self) -> datetime:
         """Tell the time of the database, rather early than late."""
@@ -137,6 +147,19 @@ class Pass:
         except SalvorError:  # one of them is poison, or the server had trouble: each alone shows which
             for task in ordered:
                 self._alone(task)
+        self._tell(sum(len(group.events) for group, _ in tasks))
+
+    def _tell(self, events: int) -> None:
+        with self._lock:
+            self._worked = min(self._worked + events, self.plan.events)  # what is tried again counts once
+            seconds = max(time.monotonic() - self._since, 0.001)
+            share = self._worked / self.plan.events
+            left = seconds / share - seconds
+            self._say(
+                f"Worked on {self._worked:,} of {self.plan.events:,} events, {self._worked / seconds:,.0f} a second;"
+                f" about {left:,.0f} s to go",
+                FROM_PERCENT + OF_PERCENT * share,
+            )
 
     def _alone(self, task: Task) -> None:
         try:

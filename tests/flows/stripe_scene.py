@@ -56,7 +56,7 @@ def rehearse(at: ReplayReach, policy: ReplayPolicy) -> Ended:
     keep(at, before.events, "run")
     with at.apis() as apis:
         replay(at, plan, before.events, "run", apis)
-    after = replayed_of(at, plan, before)
+    after, _ = replayed_of(at, plan, before)
     evidence = judge_replay(plan, after)
     name = "Recovered" if all(each.holds for each in evidence) else "Unverified"
     return Ended(name, str(after), plan, evidence, unlooked(plan, after))

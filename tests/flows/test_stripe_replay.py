@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -34,12 +36,17 @@ def test_a_dry_run_changes_nothing(scene):
 
 
 def test_a_dead_letter_is_mended_put_back_and_done(scene):
-    """The replay tells of it, the requeue shows its error and gives it back, the next replay does it."""
+    """The replay's file names it first, the requeue shows its error and gives it back, the next replay does it."""
     history(scene.stripe, 3, 10)
     bad = scene.stripe.event("invoice.paid", scene.stripe.put("invoices", id="in_bad"))
     poison(scene, bad["id"])
     state = scene.run(attempts=1)
     assert state.name == "Recovered", state.message
+    file = Path(str(state.result().unverified[0]).split(": ")[1].split(" on the machine")[0])
+    told = [json.loads(line) for line in file.read_text().splitlines()]
+    assert (len(told), told[0]["event"], told[0]["is now"]) == (11, bad["id"], "dead")
+    assert "no such mailbox" in told[0]["error"]
+    assert file.stat().st_mode & 0o077 == 0
     shown = stripe_requeue("shop", RequeuePolicy(dry_run=True), return_state=True)
     assert "no such mailbox" in shown.result(raise_on_failure=False).plan.why
     assert scene.statuses()[bad["id"]] == "dead"
