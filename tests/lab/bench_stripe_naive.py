@@ -36,6 +36,7 @@ class Subscription(Base):
     current_period_end: Mapped[datetime]
     cancel_at_period_end: Mapped[bool]
     paused: Mapped[bool]
+    livemode: Mapped[bool]
 
 
 def one_by_one(fake: FakeStripe, url: str, ids: Sequence[str], every: int) -> float:
@@ -65,7 +66,9 @@ def _session(url: str) -> Session:
 
 
 def _set(session: Session, key: str, values: Values) -> None:
-    row = session.get_one(Subscription, key)
+    row = session.get(Subscription, key)
+    if row is None:
+        session.add(row := Subscription(id=key, livemode=False))
     for name, value in values.items():
         setattr(row, name, value)
     session.commit()

@@ -11,7 +11,7 @@ from typing import Any
 from tasks.stripe.claims import Claims
 from tasks.stripe.replay_probe import event_of
 from tests.lab.bench_stripe_naive import one_by_one
-from tests.lab.bench_stripe_resync import LIMITED_LATENCY_SECONDS, PAGE
+from tests.lab.bench_stripe_resync import LIMITED_LATENCY_SECONDS
 from tests.lab.bench_stripe_stage import ACCOUNT_RATE, ENDPOINT_RATE, Ran, Stage
 from tests.lab.bench_stripe_table import Row
 

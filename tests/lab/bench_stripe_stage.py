@@ -66,7 +66,7 @@ class Ran:
     @property
     def refused(self) -> int:
         """How many requests were one too many."""
-        return sum(each["status"] == 429 for each in self.requests)  # noqa: PLR2004 - Too Many Requests
+        return sum(each["status"] == 429 for each in self.requests)
 
     def of(self, path: str) -> list[dict[str, Any]]:
         """Return the requests to PATH and what is below it."""

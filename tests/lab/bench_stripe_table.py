@@ -1,4 +1,4 @@
-"""The figures of the Stripe bench: one row each beside the floor and the naive way, and the rules they must keep. Pure."""
+"""The Stripe bench's figures: a row each beside the floor and the naive way, and the rules they must keep. Pure."""
 
 from __future__ import annotations
 
