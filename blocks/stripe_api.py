@@ -117,7 +117,9 @@ class StripeApi:
             ) from error
 
     def _asked(self, path: str, params: Mapping[str, Any]) -> bytes:
-        options = {"stripe_account": self.on_behalf_of} if self.on_behalf_of else {}
+        # The second version of the API knows connected accounts by another name.
+        header = "stripe_context" if path.startswith("/v2/") else "stripe_account"
+        options = {header: self.on_behalf_of} if self.on_behalf_of else {}
         begun = time.monotonic()
         try:
             self._client.raw_request("get", path, **params, **options)
@@ -147,8 +149,9 @@ def backoff(attempt: int, uniform: Callable[[float, float], float] = random.unif
 
 def endpoint_of(path: str) -> str:
     """Name the endpoint of PATH, as Stripe counts: all ids of a kind are one."""
-    parts = path.strip("/").split("/")
-    return "/".join(part if number != 2 else "{id}" for number, part in enumerate(parts))  # noqa: PLR2004 - /v1/kind/id
+    parts = path.partition("?")[0].strip("/").split("/")
+    place = 3 if parts[0] == "v2" else 2  # /v2/core/kind/id, /v1/kind/id
+    return "/".join(part if number != place else "{id}" for number, part in enumerate(parts))
 
 
 _ID: TypeAdapter[dict[str, Any]] = TypeAdapter(dict[str, Any])

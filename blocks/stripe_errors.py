@@ -8,6 +8,7 @@ import stripe
 
 from blocks.errors import Misconfigured, SalvorError, Transient
 
+UNKNOWN, FORBIDDEN = 401, 403
 TOO_MANY, CONFLICT, NOT_FOUND, SERVER_ERROR = 429, 409, 404, 500
 LOCK_TIMEOUT = "lock_timeout"
 REASON, RETRY_AFTER = "Stripe-Rate-Limited-Reason", "Retry-After"
@@ -30,6 +31,12 @@ class StripeStopped(Misconfigured):
     code = 61
 
 
+class StripeForbidden(StripeStopped):
+    """Stripe knows this key, and it lacks a right."""
+
+    code = 64
+
+
 class StripeRefused(SalvorError):  # noqa: N818 - named for what may have changed, as in errors.py
     """Stripe refuses this one request for good: repeating it will not help."""
 
@@ -46,16 +53,17 @@ def ours(error: stripe.StripeError) -> SalvorError:
     """Translate an error of the SDK. Its `code` is None on 401, 403 and 429, so the body is asked."""
     status, code = error.http_status or 0, code_of(error)
     said = _said(error, status, code)
-    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError) or status in (401, 403):
-        return StripeStopped(f"Stripe does not let this key in ({said}). Correct the StripeAccount block.")
+    if isinstance(error, stripe.AuthenticationError | stripe.PermissionError) or status in (UNKNOWN, FORBIDDEN):
+        kind = StripeForbidden if status == FORBIDDEN else StripeStopped
+        return kind(f"Stripe does not let this key in ({said}). Correct the StripeAccount block.")
     if isinstance(error, stripe.RateLimitError) or status == TOO_MANY:
         limited = code != LOCK_TIMEOUT
         return StripeBusy(
             f"Stripe asks to wait ({said}).", limited=limited, reason=header(error, REASON), pause=pause_of(error)
         )
     if isinstance(error, stripe.APIConnectionError):
-        kind = StripeBusy if error.should_retry else StripeStopped
-        return kind(f"Stripe could not be reached ({said}).")
+        cut: type[SalvorError] = StripeBusy if error.should_retry else StripeStopped
+        return cut(f"Stripe could not be reached ({said}).")
     if status == NOT_FOUND and code == "resource_missing":
         return StripeMissing(f"Stripe does not have this object ({said}).")
     if status == CONFLICT or status >= SERVER_ERROR or isinstance(error, stripe.APIError):

@@ -23,9 +23,9 @@ from tasks.guard import approve
 from tasks.model import Report
 from tasks.stripe.decide_replay import decide_replay, figures_of, judge_replay, unlooked
 from tasks.stripe.replay_act import keep_events, replay_events
+from tasks.stripe.replay_policies import ReplayPolicy
 from tasks.stripe.replay_probe import observe_events, observe_replayed
 from tasks.stripe.replay_reach import reach_replay
-from tasks.stripe.replay_state import ReplayPolicy
 
 
 @flow(name="stripe-replay", flow_run_name="replay-{target}", description=__doc__, validate_parameters=False)
@@ -62,6 +62,6 @@ def stripe_replay(
     return Report(
         plan=plan,
         evidence=judge_replay(plan, after),
-        figures=figures_of(after),
+        figures=figures_of(plan, after),
         unverified=unlooked(plan, after),
     )

@@ -18,11 +18,11 @@ from prefect import flow
 from flows.procedure import concludes
 from tasks.guard import approve
 from tasks.model import Report
-from tasks.stripe.decide_replay import decide_requeue, judge_requeue
-from tasks.stripe.replay_act import requeue
-from tasks.stripe.replay_probe import observe_letters
+from tasks.stripe.decide_requeue import decide_requeue, judge_requeue
 from tasks.stripe.replay_reach import reach_replay
-from tasks.stripe.replay_state import RequeuePolicy
+from tasks.stripe.requeue_act import requeue
+from tasks.stripe.requeue_probe import observe_letters
+from tasks.stripe.requeue_state import RequeuePolicy
 
 
 @flow(name="stripe-requeue", flow_run_name="requeue-{target}", description=__doc__, validate_parameters=False)

@@ -18,7 +18,7 @@ from tasks import queries
 from tasks.stripe.replay_state import ABSORBING, Event
 
 SQL = queries.load(Path(__file__).with_name("claims.sql"))
-PER_TABLE = ("project", "bury")
+PER_TABLE = ("project", "bury", "linked", "modes")
 Rows = list[dict[str, Any]]
 
 
@@ -81,6 +81,20 @@ class Claims:
         fields = tuple(name for name in row if name in known)
         values = [object_id, *(row[name] for name in fields), observed_at]
         return connection.execute(self._upsert(table, fields), values).rowcount == 1
+
+    def linked(self, connection: Connection, ids: Sequence[str]) -> dict[str, str] | None:
+        """Give the invoice of each payment that is known to pay one; None when the application does not keep that."""
+        if "invoice_id" not in self.database.payments.columns():
+            return None
+        return dict(self._of(connection, "linked", self.database.payments, ids=list(ids)))
+
+    def modes(self, connection: Connection, table: str) -> set[bool]:
+        """Tell of which modes the rows of TABLE are."""
+        return {bool(row[0]) for row in self._of(connection, "modes", self.database.table(table))}
+
+    def _of(self, connection: Connection, query: str, table: AppTable, **values: object) -> list[tuple[Any, ...]]:
+        statement = SQL[query].format(t=self.named(table), c=columns(table))
+        return connection.execute(statement.encode(), values).fetchall()
 
     def bury(self, connection: Connection, table: str, object_id: str, observed_at: datetime) -> bool:
         """Put a tombstone on the row of what Stripe no longer has; an older look does not."""

@@ -39,10 +39,13 @@ ON CONFLICT DO NOTHING
 RETURNING {f.handler}
 
 -- name: settle
--- Say what became of claimed events; the lease ends with it.
+-- Say what became of claimed events; the lease ends with it. Who gets no row back has lost his claim, because his lease
+-- was over and somebody else holds it: he rolls back what he did.
 UPDATE {events} SET {e.status} = %(status)s, {e.lease_until} = NULL, {e.next_attempt_at} = NULL, {e.error} = %(error)s,
        {e.error_class} = %(error_class)s, {e.processed_at} = now(), {e.run_id} = coalesce(%(run_id)s, {e.run_id})
  WHERE {e.account} = %(account)s AND {e.event_id} = ANY(%(ids)s) AND {e.status} = 'processing'
+   AND {e.claimed_by} = %(by)s
+RETURNING {e.event_id} AS event_id
 
 -- name: fail
 -- Keep the error of events that could not be done, and when they are tried again; past the last attempt they are dead.
@@ -65,14 +68,14 @@ SELECT {e.event_id} AS event_id, {e.status} AS status, {e.attempts} AS attempts,
  WHERE {e.account} = %(account)s
 
 -- name: unfinished
--- Our own rows that nobody has done and nobody holds, of any age.
+-- Our own rows that nobody has done, of any age.
 SELECT {e.account} AS account, {e.event_id} AS event_id, {e.type} AS type, {e.object_id} AS object_id,
        extract(epoch FROM {e.created})::float AS created, {e.api_version} AS api_version, {e.livemode} AS livemode,
        {e.payload}::text AS payload, {e.status} AS status, {e.attempts} AS attempts
   FROM {events}
- WHERE {e.status} IN ('received', 'retry', 'processing')
-   AND coalesce({e.lease_until}, '-infinity') <= clock_timestamp() AND {e.created} < to_timestamp(%(until)s)
-   AND {e.account} = ANY(%(accounts)s)
+ WHERE {e.status} IN ('received', 'retry', 'processing') AND {e.created} < to_timestamp(%(until)s)
+   AND {e.account} = ANY(%(accounts)s) AND (cardinality(%(types)s::text[]) = 0 OR {e.type} = ANY(%(types)s))
+ LIMIT %(limit)s
 
 -- name: dead
 -- The dead letters that are meant.
@@ -111,3 +114,11 @@ ON CONFLICT ({c.id}) DO UPDATE SET {sets}, {c.deleted_at} = NULL
 -- Put a tombstone on a row; an older look does not.
 UPDATE {t} SET {c.deleted_at} = coalesce({c.deleted_at}, %(at)s), {c.observed_at} = %(at)s
  WHERE {c.id} = %(id)s AND {c.observed_at} <= %(at)s
+
+-- name: linked
+-- The invoices that payments of ours are known to pay.
+SELECT {c.id} AS id, {c.invoice_id} AS invoice FROM {t} WHERE {c.id} = ANY(%(ids)s) AND {c.invoice_id} IS NOT NULL
+
+-- name: modes
+-- Of which modes the rows are: a look at some of them is enough to tell the wrong database.
+SELECT DISTINCT livemode FROM (SELECT {c.livemode} AS livemode FROM {t} LIMIT 1000) AS rows_seen

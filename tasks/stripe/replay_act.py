@@ -1,101 +1,83 @@
-"""What a replay does: keep the events, bring each to its effect, put dead letters back."""
+"""What a replay does: keep the events, and bring each to its effect."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 
-from blocks.errors import Misconfigured, Transient
-from blocks.webhook_door import WebhookDoor, WebhookRefused
+from blocks.stripe_api import StripeApi
 from tasks.effects import act
 from tasks.guard import current
-from tasks.stripe.replay_probe import standing_of
+from tasks.stripe.replay_gather import standing_of
+from tasks.stripe.replay_post import Posting
 from tasks.stripe.replay_reach import ReplayReach
-from tasks.stripe.replay_state import DONE, SET_ASIDE, Event, Look, ReplayPlan, RequeuePlan
+from tasks.stripe.replay_state import ENDED, Backlog, Event, ReplayPlan
 from tasks.stripe.replay_work import Pass
 
 BATCH = 1000
 HELD_SECONDS = 0.5  #: between two looks at an event that somebody else is at work on
 
 
-def forget_nothing(_at: ReplayReach, _plan: ReplayPlan, _before: Look) -> str:
+def forget_nothing(_at: ReplayReach, _plan: ReplayPlan, _before: Backlog) -> str:
     """Leave the events in the ledger: kept, they are only known, and nothing was done yet."""
     return "they stay"
 
 
 @act("Keep {plan.new} events that were never received.", undo=forget_nothing)
-def keep_events(at: ReplayReach, plan: ReplayPlan, before: Look) -> str:
+def keep_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
     """Make the events durable first, so that a run that dies leaves a list of what is to be done."""
-    new, kept = [event for event in before.events if not event.status], 0
-    for start in range(0, len(new), BATCH):
-        with at.database.writing() as connection:
-            kept += at.claims.keep(connection, new[start : start + BATCH], "replay", current().run.id)
+    kept = keep(at, before.events, current().run.id)
     return f"{kept} of {plan.new} kept; the others came in meanwhile"
 
 
+def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
+    """Enter what the ledger did not know; say how many were new."""
+    new, kept = [event for event in events if not event.status], 0
+    for start in range(0, len(new), BATCH):
+        with at.database.writing() as connection:
+            kept += at.claims.keep(connection, new[start : start + BATCH], "replay", run_id)
+    return kept
+
+
 @act("Bring {plan.events} events of {plan.objects} objects to their effect.", point_of_no_return=True)
-def replay_events(at: ReplayReach, plan: ReplayPlan, before: Look) -> str:
+def replay_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
     """Pass over the events until each is done, given up, or due later than is waited for."""
-    run_id, until = current().run.id, time.monotonic() + plan.wait_seconds
-    todo, passes, requests = list(before.events), 0, 0
     with at.apis() as apis:
-        work = Pass(at, plan, run_id, apis)
-        while todo:
-            if plan.mode == "post":
-                _post(work, todo)
-            else:
-                work.work(todo)
-            passes += 1
-            todo, pause = _left(at, before.events)
-            pause = max(pause, HELD_SECONDS if plan.mode == "post" else 0.0)
-            if not todo or time.monotonic() + pause > until:
-                break
-            time.sleep(pause)
+        passes, waiting = replay(at, plan, before.events, current().run.id, apis)
         requests = sum(api.requests for api in apis.values())
-    rest = f"; {len(todo)} wait for another run" if todo else ""
+    rest = f"; {waiting} wait for another run" if waiting else ""
     return f"{passes} passes, {requests} requests to Stripe{rest}"
 
 
-def _left(at: ReplayReach, events: Sequence[Event]) -> tuple[list[Event], float]:
-    """Give what is neither done nor given up, and the seconds until the first of it is due."""
+def replay(
+    at: ReplayReach, plan: ReplayPlan, events: Sequence[Event], run_id: str, apis: dict[str, StripeApi]
+) -> tuple[int, int]:
+    """Do it; say how many passes it took, and how many events are left."""
+    work = Pass(at, plan, run_id, apis)
+    way = Posting(work) if plan.mode == "post" else work
+    passes, patience = 0, float(plan.wait_seconds)
+    # What waits for its next attempt is not tried before, in this run or in another, unless a person asks.
+    todo, pause = left(at, events, at_once=plan.at_once)
+    while todo and pause <= patience:
+        time.sleep(pause)
+        patience -= pause
+        way.work(todo)
+        passes += 1
+        todo, pause = left(at, events)
+        pause = max(pause, way.least_pause)
+    return passes, len(todo)
+
+
+def left(at: ReplayReach, events: Sequence[Event], *, at_once: bool = False) -> tuple[list[Event], float]:
+    """Give what is neither done nor given up and is due first, and the seconds until then."""
     with at.database.reading() as connection:
-        standing = standing_of(at, connection, list(events))
-    ended = DONE | SET_ASIDE | {"dead"}
-    open_ = [e for e in events if standing.get((e.account, e.id), {"status": "dead"})["status"] not in ended]
-    rows = [standing[e.account, e.id] for e in open_]
-    pause = min((HELD_SECONDS if row["held"] else row["due_in"] or 0.0 for row in rows), default=0.0)
-    due = [e for e, row in zip(open_, rows, strict=True) if not row["held"] and (row["due_in"] or 0.0) <= pause]
-    return due or open_, max(pause, 0.05)
+        standing = standing_of(at, connection, [(e.account, e.id) for e in events])
+    rows = [(e, row) for e in events if (row := standing.get((e.account, e.id))) and row["status"] not in ENDED]
 
+    def wait(row: dict[str, float | bool | None]) -> float:
+        return HELD_SECONDS if row["held"] else 0.0 if at_once else float(row["due_in"] or 0.0)
 
-def _post(work: Pass, events: Sequence[Event]) -> None:
-    """Send EVENTS to the application's endpoint, each signed anew over exactly the bytes that are sent."""
-    secrets = work.at.account.webhook_secrets
-    if not secrets:
-        raise Misconfigured("There is no signing secret: add the endpoint's to webhook_secrets of the account's block.")
-    with WebhookDoor(work.plan.endpoint_url, secrets[0].get_secret_value()) as door:
-        for event in sorted(events, key=lambda e: (e.created, e.id)):
-            try:
-                door.deliver(event.payload)
-            except Transient as error:
-                work.failed([event], error, "transient")
-            except WebhookRefused as error:
-                work.failed([event], error, "permanent", limit=1)
-            else:
-                # Whoever keeps the table himself is still at it: to end his event now would be to lose its effects.
-                if work.plan.answer_means == "done":
-                    work.delivered(event)
-
-
-@act("Put {plan.count} dead letters back.", point_of_no_return=True)
-def requeue(at: ReplayReach, plan: RequeuePlan) -> str:
-    """Give them all their attempts again; the next replay takes them up."""
-    with at.database.writing() as connection:
-        found = at.claims.run(
-            connection,
-            "requeue",
-            accounts=[account for account, _ in plan.letters],
-            ids=[event for _, event in plan.letters],
-            run_id=current().run.id,
-        )
-    return f"{len(found)} put back"
+    pause = min((wait(row) for _, row in rows), default=0.0)
+    due = [replace(event, attempts=row["attempts"]) for event, row in rows if wait(row) <= pause]
+    return due, pause

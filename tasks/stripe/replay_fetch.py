@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -13,11 +13,14 @@ from pydantic_core import from_json, to_json
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeMissing, StripeRefused
 from tasks.stripe.decide_replay import worth_listing
+from tasks.stripe.event_subject import ROWS
+from tasks.stripe.event_subject import row_of as concerned
 from tasks.stripe.shapes import NULL, TABLES, Kind, Named
 
 PAGE = 100
-LISTED = ("customers", "subscriptions", "invoices")  #: a payment is joined of three lists: it is always retrieved
+LISTED = ("customers", "subscriptions", "invoices")  #: of a payment the list does not say which invoice it pays
 Clock = Callable[[], datetime]
+Linked = Mapping[str, str] | None  #: the invoices of payments that we know; None when nobody wants to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,17 +58,30 @@ def listed(api: StripeApi, table: str, wanted: set[str], clock: Clock) -> Iterat
             params["starting_after"] = page["data"][-1]["id"]
 
 
-def looked_up(api: StripeApi, table: str, object_id: str, clock: Clock) -> Look:
+def named_row(api: StripeApi, kind: str, object_id: str) -> tuple[str, str] | None:
+    """Say which row of ours an object concerns that is only named; a charge must be asked for its payment."""
+    table, path = ROWS[kind]
+    if path == ("id",):
+        return table, object_id
+    try:
+        row = concerned(from_json(api.get(f"/v1/{kind}s/{object_id}")))
+    except StripeMissing:
+        return None
+    return row if row[0] else None
+
+
+def looked_up(api: StripeApi, table: str, object_id: str, clock: Clock, linked: Linked) -> Look:
     """Retrieve one object; what Stripe does not have, or says that it deleted, is gone."""
     kind, at = TABLES[table][0], clock()
+    payment = table == "payments"
     try:
-        body = from_json(api.get(f"/v1/{kind.name}/{object_id}"))
+        body = from_json(api.get(f"/v1/{kind.name}/{object_id}", {"expand": ["latest_charge"]} if payment else {}))
     except StripeMissing:
         return Look(at, None)
     if body.get("deleted"):
         return Look(at, None)
-    row = row_of(api, kind, body)
-    return Look(at, row | _joined(api, object_id) if table == "payments" else row)
+    joined = _joined(api, body, linked) if payment else {}
+    return Look(at, row_of(api, kind, body) | joined)
 
 
 def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str, str | None]:
@@ -81,13 +97,20 @@ def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str,
     return {name: uncopied(value) for name, value in zip(kind.fields, kind.values(one), strict=True)}
 
 
-def _joined(api: StripeApi, intent: str) -> dict[str, str | None]:
-    """Ask what was given back of a payment, and which invoice it pays: since 2025-03-31 the payment does not say."""
-    charges = _all(api, "/v1/charges", {"payment_intent": intent})
-    refunded = sum(charge.get("amount_refunded") or 0 for charge in charges)
-    paid = {"payment": {"type": "payment_intent", "payment_intent": intent}}
+def _joined(api: StripeApi, body: dict[str, Any], linked: Linked) -> dict[str, str | None]:
+    """Take out of a payment what was given back, and ask which invoice it pays: since 2025-03-31 it does not say."""
+    charge = body.get("latest_charge")
+    # After a charge that succeeded there is no other, so it is the latest; what failed cannot be given back.
+    refunded = charge.get("amount_refunded") or 0 if isinstance(charge, dict) else 0
+    body["latest_charge"] = charge["id"] if isinstance(charge, dict) else charge
+    row: dict[str, str | None] = {"refunded_amount": str(refunded)}
+    # A payment is never taken from the invoice that it pays to another one, so what our row says need not be asked
+    # again; a wrong link of ours is for the resync.
+    if linked is None or body["id"] in linked:
+        return row
+    paid = {"payment": {"type": "payment_intent", "payment_intent": body["id"]}}
     invoices = [each.get("invoice") for each in _all(api, "/v1/invoice_payments", paid)]
-    return {"invoice_id": next(iter(invoices), None), "refunded_amount": str(refunded)}
+    return row | {"invoice_id": next(iter(invoices), None)}
 
 
 def _all(api: StripeApi, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:

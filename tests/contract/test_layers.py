@@ -11,7 +11,10 @@ from tests.contract.source import ROOT, Source, sources
 OURS = ("flows", "tasks", "blocks")
 MAY_IMPORT = {"flows": {"flows", "tasks", "blocks"}, "tasks": {"tasks", "blocks"}, "blocks": {"blocks"}}
 #: Names of files that are pure wherever they are, and files that are.
-PURE_STEMS = {"state", "replay_state", "policies", "candidates", "judge"}
+PURE_STEMS = {
+    *("state", "policies", "candidates", "judge"),
+    *("replay_state", "replay_policies", "requeue_state", "event_subject"),
+}
 PURE_FILES = {
     "blocks/errors.py",
     "blocks/ledger/records.py",

@@ -23,6 +23,7 @@ class PaperStripe:
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, dict[str, Any]]] = {kind: {} for kind in KINDS.values()}
         self.events: list[dict[str, Any]] = []
+        self.thin: list[dict[str, Any]] = []
         self.requests: list[tuple[str, str]] = []
         self.fault: Fault = lambda _path, _query: None
         self.livemode = False
@@ -87,6 +88,20 @@ class PaperStripe:
         self.events.append(made)
         return made
 
+    def never_made(self, thing: dict[str, Any], *, age: float = 3600, context: str | None = None) -> dict[str, Any]:
+        """Tell that no event could be made about an object."""
+        related = {"id": thing["id"], "type": thing["object"], "url": f"/v1/{thing['object']}s/{thing['id']}"}
+        made = {
+            "id": f"evt_thin_{next(self._number)}",
+            "object": "v2.core.event",
+            "type": "v2.core.health.event_generation_failure.resolved",
+            "created": time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(time.time() - age)),
+            "livemode": self.livemode,
+            "data": {"impact": {"event_type": "x", "related_object": related, "context": context}},
+        }
+        self.thin.append(made)
+        return made
+
     def delete(self, kind: str, key: str) -> dict[str, Any]:
         """Delete an object; of a customer a stub stays."""
         thing = self.objects[kind].pop(key)
@@ -108,6 +123,8 @@ class PaperStripe:
     def _found(self, path: list[str], query: dict[str, str]) -> tuple[int, dict[str, Any], dict[str, str]]:
         if path == ["account"]:
             return 200, {"id": ACCOUNT, "object": "account"}, {}
+        if path[:2] == ["core", "events"]:
+            return self._thin(path[2:], query)
         if path == ["events"]:
             return 200, self._page([e for e in self.events if _meant(e, query)], query), {}
         if len(path) == 1:
@@ -115,6 +132,14 @@ class PaperStripe:
             return 200, self._page(rows, query), {}
         thing = self.objects.get(path[0], {}).get(path[1])
         return (200, thing, {}) if thing else (404, {"error": {"code": "resource_missing", "message": "No such."}}, {})
+
+    def _thin(self, path: list[str], query: dict[str, str]) -> tuple[int, dict[str, Any], dict[str, str]]:
+        """Give all thin events at once, without what only a retrieve shows."""
+        if path:
+            return 200, next(each for each in self.thin if each["id"] == path[0]), {}
+        low, high = query["created[gte]"], query["created[lt]"]
+        shown = [each | {"data": None} for each in self.thin if low <= each["created"] < high]
+        return 200, {"data": shown, "next_page_url": None}, {}
 
     def _page(self, rows: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
         newest = sorted(rows, key=lambda r: (r["created"], r["id"]), reverse=True)
@@ -124,6 +149,8 @@ class PaperStripe:
 
 
 def _meant(event: dict[str, Any], query: dict[str, str]) -> bool:
+    if query.get("delivery_success") == "false" and not event["pending_webhooks"]:
+        return False
     types = [value for name, value in query.items() if name.startswith("types[")]
     low, high = int(query.get("created[gte]", 0)), int(query.get("created[lt]", 1 << 60))
     return low <= event["created"] < high and (not types or event["type"] in types)

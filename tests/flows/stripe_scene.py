@@ -20,7 +20,13 @@ from blocks.app_database import AppDatabase
 from blocks.stripe_account import StripeAccount
 from flows.stripe_replay import stripe_replay
 from flows.triggers.plane.ports import pick
-from tasks.stripe.replay_state import ReplayPolicy
+from tasks.model import Evidence
+from tasks.stripe.decide_replay import decide_replay, judge_replay, unlooked
+from tasks.stripe.replay_act import keep, replay
+from tasks.stripe.replay_policies import ReplayPolicy
+from tasks.stripe.replay_probe import observed, replayed_of
+from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.replay_state import ReplayPlan
 from tests.flows.paper_stripe import ACCOUNT, PaperStripe
 from tests.lab.shop.endpoint import Shop, application
 from tests.ledgers import sql
@@ -28,6 +34,32 @@ from tests.ledgers import sql
 TABLES = Path(__file__).parents[1] / "lab" / "shop_stripe.sql"
 SECRET = "whsec_paper"
 FAST = {"settle_seconds": 0, "wait_seconds": 10}
+
+
+@dataclass
+class Ended:
+    """How a replay ended that ran without Prefect and ledger."""
+
+    name: str
+    message: str
+    plan: ReplayPlan | None = None
+    evidence: tuple[Evidence, ...] = ()
+    unverified: tuple[str, ...] = ()
+
+
+def rehearse(at: ReplayReach, policy: ReplayPolicy) -> Ended:
+    """Run the beats of the flow one after another, without what makes it a procedure."""
+    before = observed(at, policy, to_write=True)
+    decision = decide_replay(before, policy)
+    if not (plan := decision.plan):
+        return Ended({"nothing": "NothingToDo", "refuse": "Refused"}[decision.verdict], decision.why)
+    keep(at, before.events, "run")
+    with at.apis() as apis:
+        replay(at, plan, before.events, "run", apis)
+    after = replayed_of(at, plan, before)
+    evidence = judge_replay(plan, after)
+    name = "Recovered" if all(each.holds for each in evidence) else "Unverified"
+    return Ended(name, str(after), plan, evidence, unlooked(plan, after))
 
 
 @dataclass
@@ -47,6 +79,9 @@ class Scene:
 
     def run(self, **policy: Any) -> Any:
         return stripe_replay("shop", ReplayPolicy(**FAST | policy), requested_by="ada", return_state=True)
+
+    def rehearse(self, **policy: Any) -> Ended:
+        return rehearse(ReplayReach("shop", self.account, self.database), ReplayPolicy(**FAST | policy))
 
     def shop(self, *, careless: bool = False) -> Shop:
         return Shop(self.account, self.database, careless=careless)
@@ -78,12 +113,13 @@ def serving(shop: Shop) -> Iterator[str]:
 
 
 @contextmanager
-def shop_on(server: str, account: StripeAccount) -> Iterator[Scene]:
-    """Give ACCOUNT an empty shop on SERVER, and save both blocks."""
+def shop_on(server: str, account: StripeAccount, *, save: bool = True) -> Iterator[Scene]:
+    """Give ACCOUNT an empty shop on SERVER, and let Prefect know both blocks if they are to be SAVEd."""
     url = fresh(server)
     database = AppDatabase(url=SecretStr(url))
-    account.save("shop", overwrite=True)
-    database.save("shop-db", overwrite=True)
+    if save:
+        account.save("shop", overwrite=True)
+        database.save("shop-db", overwrite=True)
     yield Scene(None, url, account, database)  # type: ignore[arg-type]  # a Stripe of another kind
 
 
@@ -101,9 +137,8 @@ def fresh(server: str) -> str:
 
 
 @contextmanager
-def scene_on(server: str) -> Iterator[Scene]:
-    """Set it up on SERVER, save its blocks, and take it away."""
-    url = fresh(server)
+def scene_on(server: str, *, save: bool = True) -> Iterator[Scene]:
+    """Give a shop on SERVER that is paid through a Stripe of paper."""
     with PaperStripe() as paper:
         account = StripeAccount(
             secret_key=SecretStr("sk_test_paper"),
@@ -115,7 +150,6 @@ def scene_on(server: str) -> Iterator[Scene]:
             requests_per_second=100_000,
             endpoint_requests_per_second=100_000,
         )
-        account.save("shop", overwrite=True)
-        database = AppDatabase(url=SecretStr(url))
-        database.save("shop-db", overwrite=True)
-        yield Scene(paper, url, account, database)
+        with shop_on(server, account, save=save) as scene:
+            scene.stripe = paper
+            yield scene

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from blocks.stripe_account import StripeAccount
-from tasks.stripe.decide_replay import about
+from tasks.stripe.event_subject import about
 from tests.flows.stripe_scene import Scene, serving, shop_on
 from tests.lab.stripe import FakeStripe
 

@@ -10,7 +10,7 @@ from threading import Thread
 import pytest
 
 from flows.stripe_requeue import stripe_requeue
-from tasks.stripe.replay_state import RequeuePolicy
+from tasks.stripe.requeue_state import RequeuePolicy
 from tests.flows.paper_stripe import PaperStripe
 from tests.flows.stripe_scene import Scene, deliver, scene_on
 

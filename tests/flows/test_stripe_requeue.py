@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from flows.stripe_requeue import stripe_requeue
-from tasks.stripe.replay_state import RequeuePolicy
+from tasks.stripe.requeue_state import RequeuePolicy
 from tests.flows.stripe_scene import Scene, deliver, scene_on
 
 

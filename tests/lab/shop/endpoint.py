@@ -2,7 +2,8 @@
 
 1. The signature is verified over the raw bytes.
 2. The event is durable before 2xx is answered; one that is known already gets 2xx as well, which ends Stripe's retries.
-3. It is claimed with a lease, so that neither a replay nor another delivery works on it meanwhile.
+3. It is claimed with a lease, so that neither a replay nor another delivery works on it meanwhile. One that tells of
+   events that were never made is left to the replay, which looks up what it names.
 4. The object is looked up, because events come late and out of order.
 5. State, effects and the end of the event are one transaction, serialised by object, under the guard of when it was
    looked at.
@@ -24,17 +25,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from blocks.app_database import AppDatabase
-from blocks.errors import SalvorError
+from blocks.app_database import AppDatabase, Connection
+from blocks.errors import SalvorError, Transient
 from blocks.stripe_account import StripeAccount
 from blocks.stripe_api import StripeApi
 from tasks.stripe.claims import Claims
-from tasks.stripe.replay_fetch import looked_up
-from tasks.stripe.replay_probe import event_of
-from tasks.stripe.replay_state import EFFECTS, Event
+from tasks.stripe.event_subject import NEVER_MADE
+from tasks.stripe.replay_fetch import Look, looked_up
+from tasks.stripe.replay_list import event_of
+from tasks.stripe.replay_policies import ReplayPolicy
+from tasks.stripe.replay_state import Event, effects_by_type
 
 LEASE_SECONDS = 30.0
 ATTEMPTS = 5
+EFFECTS = effects_by_type(ReplayPolicy().pairs)
 
 
 @dataclass
@@ -63,7 +67,7 @@ class Shop:
 
     def work(self, event: Event) -> None:
         """Claim the event and bring it to its effect; what fails is kept for the replay."""
-        if self.careless:
+        if self.careless or event.type == NEVER_MADE:
             return
         who = {"account": event.account, "ids": [event.id]}
         with self.database.writing() as connection:
@@ -78,24 +82,29 @@ class Shop:
                 self.claims.run(connection, "fail", **who, **said, by="endpoint", run_id=None)
 
     def _apply(self, event: Event) -> None:
-        look = looked_up(self.api, event.table, event.object_id, self._clock) if event.table else None
+        look = self._look(event) if event.table else None
         with self.database.writing() as connection:
-            status = "skipped"
             self.claims.run(connection, "serialise", object_id=event.object_id)
-            if look is not None:
-                row, at = look.row, look.at
-                if row is None:
-                    newer = self.claims.bury(connection, event.table, event.object_id, at) or True
-                else:
-                    newer = self.claims.project(connection, event.table, event.object_id, row, at)
-                status = "processed" if newer else "superseded"
-            for kind, _, name in (each.partition("=") for each in EFFECTS):
-                if kind == event.type:
-                    note = f"{event.type} {event.object_id}"
-                    effect = {"account": event.account, "event_id": event.id, "handler": name, "note": note}
-                    self.claims.run(connection, "effect", **effect)
-            end = {"status": status, "error": None, "error_class": None, "run_id": None}
-            self.claims.run(connection, "settle", account=event.account, ids=[event.id], **end)
+            newer = self._write(connection, event, look) if look else True
+            for name in EFFECTS.get(event.type, ()):
+                note = f"{event.type} {event.object_id}"
+                effect = {"account": event.account, "event_id": event.id, "handler": name, "note": note}
+                self.claims.run(connection, "effect", **effect)
+            meant = look is not None or event.type in EFFECTS
+            status = "skipped" if not meant else "processed" if newer else "superseded"
+            end = {"status": status, "error": None, "error_class": None, "run_id": None, "by": "endpoint"}
+            if not self.claims.run(connection, "settle", account=event.account, ids=[event.id], **end):
+                raise Transient("The lease was over, and somebody else has the event: nothing of this is kept.")
+
+    def _look(self, event: Event) -> Look:
+        with self.database.reading() as connection:
+            linked = self.claims.linked(connection, [event.object_id])
+        return looked_up(self.api, event.table, event.object_id, self._clock, linked)
+
+    def _write(self, connection: Connection, event: Event, look: Look) -> bool:
+        if look.row is None:
+            return self.claims.bury(connection, event.table, event.object_id, look.at) or True
+        return self.claims.project(connection, event.table, event.object_id, look.row, look.at)
 
     def _clock(self):
         with self.database.reading() as connection:
