@@ -12,8 +12,10 @@ from pydantic_core import from_json, to_json
 
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeMissing, StripeRefused
+from tasks.stripe.copy_format import NULL
 from tasks.stripe.decide_replay import worth_listing
-from tasks.stripe.shapes import NULL, TABLES, Kind, Named
+from tasks.stripe.kinds import TABLES, Kind
+from tasks.stripe.shapes import Named
 
 PAGE = 100
 LISTED = ("customers", "subscriptions", "invoices")  #: a payment is joined of three lists: it is always retrieved
