@@ -16,7 +16,7 @@ from blocks.app_database import Connection
 from blocks.app_rows import SyncedRows
 from blocks.stripe_api import StripeApi
 from tasks.stripe.drift import Difference, Ours, Theirs, changed_fields, differences
-from tasks.stripe.shapes import TABLES, fields_of
+from tasks.stripe.kinds import TABLES, fields_of
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import TableDrift
 from tasks.stripe.tail import refetch

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
-from tasks.stripe.shapes import NULL
+from tasks.stripe.copy_format import plain
 
 Operation = Literal["insert", "update", "revive", "tombstone"]
-_ESCAPED = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 
 
 class Theirs(NamedTuple):
@@ -70,17 +69,3 @@ def changed_fields(fields: Sequence[str], difference: Difference) -> dict[str, t
     pairs = zip(fields, difference.old.split("\t"), new, strict=True)
     found = {field: (plain(old), plain(value)) for field, old, value in pairs if old != value}
     return found | ({"deleted": ("yes", "no")} if difference.operation == "revive" else {})
-
-
-def plain(value: str) -> str | None:
-    """Read a value as COPY writes it."""
-    if value == NULL:
-        return None
-    if "\\" not in value:
-        return value
-    parts, at = [], 0
-    while at < len(value):
-        pair = value[at : at + 2]
-        parts.append(_ESCAPED.get(pair, value[at]))
-        at += 2 if pair in _ESCAPED else 1
-    return "".join(parts)

@@ -11,8 +11,8 @@ from blocks.app_users import Release
 from tasks.effects import act
 from tasks.guard import current
 from tasks.stripe.compare import staged
+from tasks.stripe.kinds import fields_of
 from tasks.stripe.replay_reach import ReplayReach
-from tasks.stripe.shapes import fields_of
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import ResyncPlan, UndoPlan
 

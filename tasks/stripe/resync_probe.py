@@ -21,9 +21,9 @@ from tasks.guard import current
 from tasks.report import artifact_key, log, publish_table
 from tasks.stripe.compare import Comparison, Listing, confirm_absences
 from tasks.stripe.decide_resync import keeper_of
+from tasks.stripe.kinds import TABLES, fields_of
 from tasks.stripe.policies import ResyncPolicy
 from tasks.stripe.replay_reach import ReplayReach
-from tasks.stripe.shapes import TABLES, fields_of
 from tasks.stripe.spool import Shelf, Spool
 from tasks.stripe.state import Drift, Duplicate, Orphan, Repaired, ResyncPlan
 from tasks.stripe.sweep import Sweep

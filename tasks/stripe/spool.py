@@ -18,8 +18,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from tasks.stripe.copy_format import NULL
 from tasks.stripe.drift import Difference
-from tasks.stripe.shapes import LIVE, NULL, TABLES
+from tasks.stripe.kinds import LIVE, TABLES
 from tasks.stripe.windows import Window, Windows
 
 KEEP_SECONDS = 3600  #: an older beginning is not gone on with

@@ -11,7 +11,8 @@ from typing import Any
 
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeStopped
-from tasks.stripe.shapes import ITEMS, STATUSES, Items, Kind, N
+from tasks.stripe.kinds import ITEMS, STATUSES, Kind
+from tasks.stripe.shapes import Items, N
 from tasks.stripe.spool import Spool
 from tasks.stripe.windows import PAGE, Window, Windows
 

@@ -11,7 +11,8 @@ from pydantic import Field, TypeAdapter
 
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeMissing
-from tasks.stripe.shapes import BY_OBJECT, Deleted, Kind, N, Narrow
+from tasks.stripe.kinds import BY_OBJECT, Kind
+from tasks.stripe.shapes import Deleted, N, Narrow
 from tasks.stripe.spool import Spool
 from tasks.stripe.sweep import row_of, with_all_items
 

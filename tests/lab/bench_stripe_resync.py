@@ -12,7 +12,7 @@ from typing import Any
 from blocks import app_audit
 from blocks.app_rows import SyncedRows
 from tasks.stripe.compare import Comparison, Listing, staged
-from tasks.stripe.shapes import fields_of
+from tasks.stripe.kinds import fields_of
 from tasks.stripe.spool import Spool
 from tests.lab.bench_stripe_naive import bare, one_by_one, row_by_row
 from tests.lab.bench_stripe_stage import ENDPOINT_RATE, UNLIMITED, Ran, Stage
