@@ -75,8 +75,10 @@ class Pass:
                     tasks = [(shelf[each], {(table, each): look}) for each, look in looks.items()]
                     yield pool.submit(self._together, tasks)
             names = sorted(wanted)
-            for start in range(0, len(names), CHUNK):
-                chunks.append((start / len(names), [shelf[name] for name in names[start : start + CHUNK]]))
+            chunks += [
+                (start / len(names), [shelf[name] for name in names[start : start + CHUNK]])
+                for start in range(0, len(names), CHUNK)
+            ]
         # Each table is an endpoint with a limit of its own: all are asked side by side, and come to their end together.
         for _, chunk in sorted(chunks, key=itemgetter(0)):
             yield pool.submit(self._chunk, chunk)
