@@ -67,7 +67,8 @@ class Gathering:
 
     def page(self, connection: Connection, account: str, bodies: Bodies, *, again: bool = False) -> None:
         """Hold a page against the ledger; one that is listed AGAIN tells only of what was not there before."""
-        keys = [(account_of(body, account), str(body["id"])) for body in bodies]
+        bodies = [body for body in bodies if account_of(body, account) == account]  # another's are in its own list
+        keys = [(account, str(body["id"])) for body in bodies]
         known = standing_of(self.at, connection, keys)
         with self._lock:
             for key, body in zip(keys, bodies, strict=True):

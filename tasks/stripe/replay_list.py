@@ -87,7 +87,7 @@ def event_of(body: dict[str, Any], account: str) -> Event:
         type=body["type"],
         table=table,
         object_id=object_id,
-        created=created if isinstance(created, int | float) else datetime.fromisoformat(created).timestamp(),
+        created=float(created) if isinstance(created, int | float) else datetime.fromisoformat(created).timestamp(),
         api_version=body.get("api_version") or "",
         livemode=bool(body.get("livemode")),
         payload=to_json(body).decode(),

@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from tests.lab.stripe import listing, older
+from tests.lab.stripe import listing, older, query
 from tests.lab.stripe.actions import act
 from tests.lab.stripe.collection import Object
 from tests.lab.stripe.expansion import expand
@@ -137,7 +137,7 @@ class Answers:
         return orjson.dumps(page | {"has_more": end < len(rows)})
 
     def thin_events(self, _: tuple[str, ...], params: Params) -> bytes:
-        """List thin events, newest first."""
+        """List thin events of the last 30 days, newest first; what one carries is only shown when it is retrieved."""
         held, types, about = self.universe["thin_event"], params.get("types"), params.get("object_id")
         bounds = params.get("created", {})
         found = []
@@ -145,13 +145,15 @@ class Answers:
             event = _shown_thin(held.at(ordinal))
             related = (event["related_object"] or {}).get("id")
             inside = all(listing.BOUNDS[bound](event["created"], value) for bound, value in bounds.items())
+            if self._beyond(held.at(ordinal)):
+                break
             if inside and (not types or event["type"] in types) and (not about or about == related):
                 found.append(event)
         begin, limit = int(params.get("page", 0)), params.get("limit", 10)
-        following = f"/v2/core/events?limit={limit}&page={begin + limit}" if begin + limit < len(found) else None
-        return orjson.dumps(
-            {"data": found[begin : begin + limit], "next_page_url": following, "previous_page_url": None}
-        )
+        asked = query.write(params | {"limit": limit, "page": begin + limit})
+        following = f"/v2/core/events?{asked}" if begin + limit < len(found) else None
+        shown = [event | {"data": None} for event in found[begin : begin + limit]]
+        return orjson.dumps({"data": shown, "next_page_url": following, "previous_page_url": None})
 
     def thin_event(self, ids: tuple[str, ...], _: Params) -> bytes:
         """Give one thin event."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, urlencode
 
 
 def read(encoded: bytes | str) -> dict[str, Any]:
@@ -15,6 +16,19 @@ def read(encoded: bytes | str) -> dict[str, Any]:
         path = [top, *(part.rstrip("]") for part in rest.split("["))] if rest else [top]
         _put(found, path, value)
     return {name: _listed(value) for name, value in found.items()}
+
+
+def write(params: dict[str, Any]) -> str:
+    """Write them again, as an address has them."""
+    return urlencode(list(_flat(params, "")))
+
+
+def _flat(value: Any, name: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, dict | list):
+        for key, each in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _flat(each, f"{name}[{key}]" if name else str(key))
+    else:
+        yield name, value
 
 
 def _put(into: dict[str, Any], path: list[str], value: str) -> None:
