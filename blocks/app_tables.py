@@ -10,7 +10,7 @@ Kind = Literal["text", "whole", "truth", "moment", "json"]
 
 #: The types of PostgreSQL that hold a kind of value without changing it.
 TYPES: dict[Kind, frozenset[str]] = {
-    "text": frozenset({"text", "varchar", "bpchar", "citext"}),
+    "text": frozenset({"text", "varchar", "citext"}),
     "whole": frozenset({"int8", "int4", "int2"}),
     "truth": frozenset({"bool"}),
     "moment": frozenset({"timestamptz"}),
