@@ -131,16 +131,26 @@ class Listing:
         file.write(json.dumps(entry | {"fields": fields}, ensure_ascii=False) + "\n")
         self.lines[comparison.rows.name] = number = self.lines.get(comparison.rows.name, 0) + 1
         if number <= SHOWN:
-            cells = {name: {"was": _cell(old), "Stripe says": _cell(new)} for name, (old, new) in fields.items()}
-            self.shown += [entry | {"field": name} | cell for name, cell in cells.items()]
+            self.shown.append(
+                {"table": comparison.rows.name, "id": difference.id, "difference": _said(difference, fields)}
+            )
 
 
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
+def _said(difference: Difference, fields: dict[str, tuple[str | None, str | None]]) -> str:
+    """Say in one cell what differs: the UI shows no more than three columns without scrolling."""
+    if difference.operation == "insert":
+        return "is missing here"
+    if difference.operation == "tombstone":
+        return "is here, and Stripe does not have it"
+    return "; ".join(f"{name}: {_cell(old)} → {_cell(new)}" for name, (old, new) in fields.items())
+
+
 def _cell(value: str | None) -> str:
-    return "" if value is None else value[:80]
+    return "(nothing)" if value is None else value[:80]
 
 
 def staged(found: Iterator[Difference]) -> Iterator[tuple[str, ...]]:

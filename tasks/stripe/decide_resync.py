@@ -107,7 +107,7 @@ def _plan(seen: Drift, operations: tuple[str, ...], duplicates: tuple[Duplicate,
         resource=seen.resource,
         key=f"resync-{seen.digest}",
         once=False,
-        why=f"{seen.drift:,} rows are not as Stripe said at {moment_of(seen)} ({said}).",
+        why=f"{seen.drift:,} rows were not as Stripe said at {moment_of(seen)} ({said}).",
         loss="Nothing is lost: old and new value of every field are kept in salvor.stripe_changes, and stripe-undo"
         " gives them back.",
         ask=_ask(duplicates),

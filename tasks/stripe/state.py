@@ -96,6 +96,11 @@ class ResyncPlan(Plan):
     as_of: AwareDatetime
     before: int = 0
 
+    @property
+    def shared(self) -> int:
+        """How many customers are settled."""
+        return len(self.duplicates)
+
 
 class Repaired(Frozen):
     """What is seen after a repair, and with what Stripe said."""

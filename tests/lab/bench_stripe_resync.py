@@ -9,10 +9,10 @@ from contextlib import closing
 from datetime import datetime
 from typing import Any
 
-from blocks import app_audit
 from blocks.app_rows import SyncedRows
-from tasks.stripe.compare import Comparison, Listing, staged
+from tasks.stripe.compare import Comparison, Listing
 from tasks.stripe.kinds import fields_of
+from tasks.stripe.repair import repaired
 from tasks.stripe.spool import Spool
 from tests.lab.bench_stripe_naive import bare, one_by_one, row_by_row
 from tests.lab.bench_stripe_stage import ENDPOINT_RATE, UNLIMITED, Ran, Stage
@@ -133,9 +133,7 @@ def _database_side(stage: Stage, spool: Spool, run_id: str) -> float:
     rows = SyncedRows(stage.database, "subscriptions", fields_of("subscriptions"))
     with stage.database.reading() as connection:
         Listing(stage.folder / f"differences-{run_id}.jsonl").write(connection, [Comparison(rows, spool)])
-    with stage.database.writing() as connection:
-        app_audit.make(connection)
-        done = rows.repair(connection, run_id, staged(spool.kept("subscriptions", ["update"])))
+    done = repaired(stage.database, spool, ["subscriptions"], ["update"], run_id)["subscriptions"]
     seconds = time.perf_counter() - begun
     if done != stage.sql("SELECT count(*) FROM subscriptions WHERE hashtext(id) % 38 = 0").fetchall()[0][0]:
         raise RuntimeError(f"Only {done} rows were repaired.")
