@@ -4,7 +4,7 @@ PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
 SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client
 
-.PHONY: install up down status lab fake-stripe demo test check bench-failover
+.PHONY: install up down status lab lab-stripe lab-break-stripe fake-stripe demo test check bench-failover bench-stripe
 
 install: ## what everything else needs
 	@.ci/install
@@ -21,6 +21,12 @@ status:
 lab: ## the patient alone: three PostgreSQL servers, a pooler, a small shop
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab up
+
+lab-stripe: install ## the patient for Stripe: a shop, its webhooks, a Stripe of the lab; `make up` knows it as `shop`
+	@$(PYTHON) -m tests.lab.shop up
+
+lab-break-stripe: install ## its webhooks get lost for some hours, and its tables drift
+	@$(PYTHON) -m tests.lab.shop break
 
 fake-stripe: install ## a Stripe of the lab alone, for the unmodified SDK; PORT=12111 chooses its port
 	@$(PYTHON) -m tests.lab.stripe $(if $(PORT),--port $(PORT))
@@ -42,3 +48,6 @@ check: install ## style, types, layers, deployments
 bench-failover: ## how fast, next to the physical floor and to Prefect's own path
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab.bench
+
+bench-stripe: install ## the same for Stripe: next to the bare requests and to the naive way
+	@$(PYTHON) -m tests.lab.bench_stripe

@@ -26,26 +26,36 @@ CREATE TABLE IF NOT EXISTS salvor.stripe_changes (
 );
 CREATE INDEX IF NOT EXISTS stripe_changes_run ON salvor.stripe_changes (run_id, table_name);
 """
-#: The row as the run left it, and as it was before.
-_STANDS, _BACK = "{now} IS NOT DISTINCT FROM c.after", "{now} IS NOT DISTINCT FROM c.before"
+#: The row is as the run left it, and as it was before: it has these values, or it is not there.
+_STANDS, _BACK = (
+    f"CASE WHEN c.{side} IS NULL THEN t.{{id}} IS NULL ELSE t.{{id}} IS NOT NULL AND to_jsonb(t) @> c.{side} END"
+    for side in ("after", "before")
+)
 _LOOK = """
 SELECT c.row_id, {stands}, {back}
 FROM {audit} c LEFT JOIN {table} t ON t.{id}::text = c.row_id
 WHERE c.run_id = %(run)s AND c.table_name = %(table)s ORDER BY c.number
 """
+#: What the run added is removed, what it removed (it gave back an addition) is added, the rest gets its old values.
 _GIVE_BACK = """
 WITH held AS MATERIALIZED (
-    SELECT t.{id} AS id, c.operation, c.before, c.after FROM {audit} c JOIN {table} t ON t.{id}::text = c.row_id
-    WHERE c.run_id = %(run)s AND c.table_name = %(table)s AND {stands} FOR UPDATE OF t
+    SELECT c.row_id, c.before, c.after FROM {audit} c JOIN {table} t ON t.{id}::text = c.row_id
+    WHERE c.run_id = %(run)s AND c.table_name = %(table)s AND c.after IS NOT NULL AND {stands} FOR UPDATE OF t
 ), restored AS (
-    UPDATE {table} t SET ({columns}) = (SELECT {columns} FROM jsonb_populate_record(NULL::{table}, h.before))
-    FROM held h WHERE t.{id} = h.id AND h.operation <> 'insert' RETURNING t.{id}::text AS id
+    UPDATE {table} t SET ({columns}) = (SELECT {columns} FROM jsonb_populate_record(t, h.before))
+    FROM held h WHERE t.{id}::text = h.row_id AND h.before IS NOT NULL
+    RETURNING h.row_id, h.after AS before, h.before AS after
 ), removed AS (
-    DELETE FROM {table} t USING held h WHERE t.{id} = h.id AND h.operation = 'insert' RETURNING t.{id}::text AS id
+    DELETE FROM {table} t USING held h WHERE t.{id}::text = h.row_id AND h.before IS NULL
+    RETURNING h.row_id, h.after AS before, NULL::jsonb AS after
+), added AS (
+    INSERT INTO {table} AS t ({added}) SELECT {added} FROM {audit} c, jsonb_populate_record(NULL::{table}, c.before)
+    WHERE c.run_id = %(run)s AND c.table_name = %(table)s AND c.after IS NULL ON CONFLICT DO NOTHING
+    RETURNING t.{id}::text AS row_id, NULL::jsonb AS before, {whole} AS after
 )
 INSERT INTO {audit} (run_id, table_name, row_id, operation, before, after)
-SELECT %(by)s, %(table)s, h.id::text, 'undo', h.after, h.before
-FROM held h WHERE h.id::text IN (SELECT id FROM restored UNION ALL SELECT id FROM removed)
+SELECT %(by)s, %(table)s, row_id, 'undo', before, after
+FROM (SELECT * FROM restored UNION ALL SELECT * FROM removed UNION ALL SELECT * FROM added) c
 """
 
 
@@ -58,20 +68,28 @@ def exists(connection: Connection) -> bool:
 def make(connection: Connection) -> None:
     """Make the audit unless it is there."""
     if not exists(connection):
+        connection.execute("SELECT pg_advisory_xact_lock(hashtextextended('salvor.stripe_changes', 0))")
         connection.execute(_MAKE)
 
 
-def as_json(table: AppTable, fields: Sequence[str]) -> sql.Composed:
-    """Write what is kept of a row `t`: its fields by column, and what Salvor notes in it."""
-    pairs = [sql.SQL("{}, t.{}").format(sql.Literal(name), sql.Identifier(name)) for name in kept(table, fields)]
+def as_json(columns: Sequence[str]) -> sql.Composed:
+    """Write what is kept of a row `t`."""
+    pairs = [sql.SQL("{}, t.{}").format(sql.Literal(name), sql.Identifier(name)) for name in columns]
     return sql.SQL("jsonb_build_object({})").format(sql.SQL(", ").join(pairs))
 
 
 def kept(table: AppTable, fields: Sequence[str]) -> list[str]:
-    """Name the columns of which old and new value are kept."""
+    """Name the columns of which old and new value are kept: what is compared, and what Salvor notes in the row."""
     notes = ("observed_at", "deleted_at") if isinstance(table, SyncedTable) else ()
     columns = table.columns()
     return [columns[field] for field in (*fields, *notes)]
+
+
+def added(table: AppTable, fields: Sequence[str]) -> list[str]:
+    """Name the columns that are written when a row is added."""
+    columns = table.columns()
+    named = [columns[each] for each in ("id", "user_id") if each in columns]
+    return named + [each for each in kept(table, fields) if each not in named]
 
 
 class Audited:
@@ -94,17 +112,22 @@ class Audited:
         return {"run": run_id, "table": self.name}
 
     def _filled(self, statement: str) -> sql.Composed:
-        row, key = as_json(self.mapping, self.fields), sql.Identifier(self.mapping.columns()["id"])
-        now = sql.SQL("(CASE WHEN t.{} IS NOT NULL THEN {} END)").format(key, row)
-        names = [sql.Identifier(name) for name in kept(self.mapping, self.fields)]
+        key = sql.Identifier(self.mapping.columns()["id"])
+        names = added(self.mapping, self.fields)
         return sql.SQL(statement).format(
             id=key,
             audit=AUDIT,
             table=self.database.identifier(self.mapping),
-            columns=sql.SQL(", ").join(names),
-            stands=sql.SQL(_STANDS).format(now=now),
-            back=sql.SQL(_BACK).format(now=now),
+            columns=_listed(kept(self.mapping, self.fields)),
+            added=_listed(names),
+            whole=as_json(names),
+            stands=sql.SQL(_STANDS).format(id=key),
+            back=sql.SQL(_BACK).format(id=key),
         )
+
+
+def _listed(names: Sequence[str]) -> sql.Composed:
+    return sql.SQL(", ").join(map(sql.Identifier, names))
 
 
 def count(connection: Connection, run_id: str) -> int:

@@ -47,7 +47,7 @@ def _of_table(connection: psycopg.Connection[Any], schema: str, table: AppTable,
         yield f"Salvor may not write {table.table}: GRANT INSERT, UPDATE ON {_named(schema, table)} to its user."
     yield from _of_columns(dict(connection.execute(_COLUMNS, [oid]).fetchall()), schema, table)
     unique = [set(row[0]) for row in connection.execute(_UNIQUE, [oid]).fetchall()]
-    wanted = [table.columns()[key] for key in table.keys]
+    wanted = [table.columns()[key] for key in table.primary_key]
     if set(wanted) not in unique:
         yield (
             f"{table.table} has no primary key on {', '.join(wanted)}: without one a row could be there twice."

@@ -105,6 +105,8 @@ class AppDatabase(Block):
     def writing(self) -> Iterator[Connection]:
         """Write in one transaction; when its commit was not answered, Ambiguous is raised."""
         with self._connected() as connection:
+            # A statement that waited for a row looks at it again; a stricter default of the database would give up.
+            connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
             with self._translated(wrote=False):
                 transaction = connection.transaction()
                 transaction.__enter__()
@@ -118,6 +120,12 @@ class AppDatabase(Block):
                 raise
             with self._translated(wrote=True):
                 transaction.__exit__(None, None, None)
+
+    def now(self) -> float:
+        """Tell the database's own time, in seconds since 1970."""
+        with self.reading() as connection:
+            row = connection.execute("SELECT extract(epoch FROM clock_timestamp())::float8").fetchone()
+        return float(row[0]) if row else 0.0
 
     def misfits(self, names: Iterable[str], *, to_write: bool) -> list[str]:
         """Compare the mapping of the tables NAMES with the real catalog: a sentence for each thing that is wrong."""

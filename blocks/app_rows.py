@@ -11,16 +11,17 @@ from typing import Any
 
 from psycopg import sql
 
-from blocks.app_audit import AUDIT, as_json
+from blocks.app_audit import AUDIT, added, as_json, kept
 from blocks.app_database import AppDatabase, Connection
 from blocks.app_tables import SyncedTable
 
-OurRow = tuple[str, str, bool, str]  #: id, line, whether it has a tombstone, when Stripe was last asked about it
+#: Id, line, whether it has a tombstone, when Stripe was last asked about it, whether Stripe made it since a moment.
+OurRow = tuple[str, str, bool, str, bool]
 _FLUSH = 1 << 16
 
 _LINES = """
-COPY (SELECT {id}, {columns}, {deleted_at} IS NOT NULL, {observed_at} FROM {table} WHERE {where}
-      ORDER BY {id} COLLATE "C") TO STDOUT
+COPY (SELECT {id}, {columns}, {deleted_at} IS NOT NULL, {observed_at}, {inside} FROM {table}
+      ORDER BY {id}::text COLLATE "C") TO STDOUT
 """
 _STAGING = """
 CREATE TEMP TABLE salvor_staging ON COMMIT DROP AS
@@ -32,19 +33,22 @@ _REPAIR = """
 WITH held AS MATERIALIZED (
     SELECT s.*, {before} AS before FROM {table} t JOIN salvor_staging s ON s.id = t.{id}
     WHERE s.operation <> 'insert' AND ({current}) IS NOT DISTINCT FROM ({old})
-      AND t.{observed_at} = s.old_observed_at AND (t.{deleted_at} IS NOT NULL) = (s.operation = 'revive')
+      AND t.{observed_at} IS NOT DISTINCT FROM s.old_observed_at
+      AND (t.{deleted_at} IS NOT NULL) = (s.operation = 'revive')
+      -- Whoever looked at Stripe later than we did knows better, unless his time has not come yet.
+      AND (t.{observed_at} <= s.asked_at OR t.{observed_at} > clock_timestamp() OR t.{observed_at} IS NULL)
     FOR UPDATE OF t
 ), changed AS (
     UPDATE {table} t SET {sets},
         {deleted_at} = CASE WHEN h.operation = 'tombstone' THEN clock_timestamp() END,
-        {observed_at} = greatest(t.{observed_at}, h.asked_at)
+        {observed_at} = h.asked_at
     FROM held h WHERE t.{id} = h.id
     RETURNING t.{id} AS id, h.operation, h.before, {before} AS after
 ), added AS (
     INSERT INTO {table} AS t ({id}, {columns}, {observed_at}{more})
     SELECT s.id, {new}, s.asked_at{hints} FROM salvor_staging s WHERE s.operation = 'insert'
     ON CONFLICT DO NOTHING
-    RETURNING t.{id} AS id, 'insert'::text, NULL::jsonb, {before}
+    RETURNING t.{id} AS id, 'insert'::text, NULL::jsonb, {whole}
 )
 INSERT INTO {audit} (run_id, table_name, row_id, operation, before, after)
 SELECT %(run)s, %(table)s, id, operation, before, after FROM (SELECT * FROM changed UNION ALL SELECT * FROM added) c
@@ -66,22 +70,21 @@ class SyncedRows:
         self.columns = [sql.Identifier(table.columns()[field]) for field in self.fields]
 
     def lines(self, connection: Connection, since: int = 0) -> Iterator[OurRow]:
-        """Read every row that Stripe made SINCE then, by id."""
-        where: sql.Composable = sql.SQL("true")
+        """Read every row by id, and say of each whether Stripe made it SINCE then, or nobody knows when."""
+        inside: sql.Composable = sql.SQL("true")
         if since:
             created = sql.Identifier(self.mapping.created_at)
-            where = sql.SQL("{} >= to_timestamp({})").format(created, sql.Literal(since))
-        with connection.cursor().copy(self._filled(_LINES, where=where)) as copy:
+            inside = sql.SQL("({} >= to_timestamp({})) IS NOT FALSE").format(created, sql.Literal(since))
+        with connection.cursor().copy(self._filled(_LINES, inside=inside)) as copy:
             for block in copy:
                 row = bytes(block)[:-1].decode()
                 key, _, rest = row.partition("\t")
-                rest, _, observed = rest.rpartition("\t")
-                line, _, deleted = rest.rpartition("\t")
-                yield key, line, deleted == "t", observed
+                line, deleted, observed, among = rest.rsplit("\t", 3)
+                yield key, line, deleted == "t", observed, among == "t"
 
     def livemodes(self, connection: Connection) -> set[bool]:
         """Tell of which modes the rows are."""
-        query = self._filled("SELECT DISTINCT {livemode} FROM {table}")
+        query = self._filled("SELECT DISTINCT {livemode} FROM {table} WHERE {livemode} IS NOT NULL")
         return {bool(row[0]) for row in connection.execute(query)}
 
     def repair(self, connection: Connection, run_id: str, staged: Iterable[tuple[str, ...]]) -> int:
@@ -119,7 +122,8 @@ class SyncedRows:
                 sql.SQL("{} = h.{}").format(column, new)
                 for column, new in zip(self.columns, self._staged("new"), strict=True)
             ),
-            before=as_json(table, self.fields),
+            before=as_json(kept(table, self.fields)),
+            whole=as_json(added(table, self.fields)),
             audit=AUDIT,
             more=sql.SQL(", {}").format(sql.Identifier(users[0])) if users else sql.SQL(""),
             hints=users[1] if users else sql.SQL(""),

@@ -10,7 +10,7 @@ Kind = Literal["text", "whole", "truth", "moment", "json"]
 
 #: The types of PostgreSQL that hold a kind of value without changing it.
 TYPES: dict[Kind, frozenset[str]] = {
-    "text": frozenset({"text", "varchar", "bpchar", "citext"}),
+    "text": frozenset({"text", "varchar", "citext"}),
     "whole": frozenset({"int8", "int4", "int2"}),
     "truth": frozenset({"bool"}),
     "moment": frozenset({"timestamptz"}),
@@ -38,7 +38,7 @@ class AppTable(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    keys: ClassVar[tuple[str, ...]] = ("id",)  #: the fields whose columns are the primary key
+    primary_key: ClassVar[tuple[str, ...]] = ("id",)  #: the fields whose columns are the primary key
     table: str = Field(min_length=1, description="Name of the table.")
 
     @classmethod
@@ -132,7 +132,7 @@ class PaymentsTable(SyncedTable):
 class StripeEventsTable(AppTable):
     """The events that Stripe sent, and what became of each: the live endpoint and the replay share it."""
 
-    keys: ClassVar[tuple[str, ...]] = ("account", "event_id")
+    primary_key: ClassVar[tuple[str, ...]] = ("account", "event_id")
     table: str = Field(default="stripe_events", min_length=1, description="Name of the table of events.")
     account: str = column("account", "text", "Column of the account (acct_…).")
     event_id: str = column("event_id", "text", "Column of the event (evt_…).")
@@ -158,7 +158,7 @@ class StripeEventsTable(AppTable):
 class EventEffectsTable(AppTable):
     """Which effect of which event was done."""
 
-    keys: ClassVar[tuple[str, ...]] = ("account", "event_id", "handler")
+    primary_key: ClassVar[tuple[str, ...]] = ("account", "event_id", "handler")
     table: str = Field(default="event_effects", min_length=1, description="Name of the table of effects.")
     account: str = column("account", "text", "Column of the account (acct_…).")
     event_id: str = column("event_id", "text", "Column of the event (evt_…).")

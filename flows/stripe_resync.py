@@ -22,7 +22,8 @@ from prefect import flow
 from flows.procedure import concludes
 from tasks.guard import approve
 from tasks.model import Report
-from tasks.stripe.decide_resync import decide_resync, figures_of, judge_resync, unlooked
+from tasks.stripe.decide_resync import decide_resync
+from tasks.stripe.judge_resync import figures_of, judge_resync, unlooked
 from tasks.stripe.policies import ResyncPolicy
 from tasks.stripe.replay_reach import reach_replay
 from tasks.stripe.resync_act import repair_rows, settle_duplicates
@@ -62,5 +63,5 @@ def stripe_resync(
         plan=plan,
         evidence=judge_resync(plan, after),
         figures=figures_of(before, after, plan),
-        unverified=unlooked(before, policy),
+        unverified=unlooked(before, after, policy),
     )

@@ -73,8 +73,9 @@ class Progress:
         self._artifact: UUID | None = None
 
     def say(self, sentence: str, percent: float) -> None:
-        """Show SENTENCE soon; returns at once."""
-        self._latest = (sentence, min(percent, 95.0))
+        """Show SENTENCE soon; returns at once. The bar never goes back: a second look is no step back."""
+        shown = self._latest[1] if self._latest else 0.0
+        self._latest = (sentence, max(shown, min(percent, 95.0)))
         self._news.set()
         if self._thread is None:
             context = copy_context()

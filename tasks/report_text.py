@@ -19,6 +19,7 @@ SAID_ALREADY = {
     "ask",
 }  #: of a plan: in its sentences, or of no use to a person
 
+DRY_RUN = "Nothing was changed: this was a dry run. With dry_run off it is done."
 MEANING = {
     Outcome.RECOVERED: "Nothing is urgent: everything that was promised was seen to hold.",
     Outcome.NOTHING_TO_DO: "Nobody has to do anything: nothing was changed.",
@@ -67,10 +68,11 @@ def _page(report: Report, facts: Facts, *, steps: int, plan: bool) -> str:
 def _top(report: Report, facts: Facts) -> str:
     outcome = report.outcome or Outcome.NEEDS_HUMAN
     dry = " (dry run)" if facts.dry_run else ""
+    meaning = DRY_RUN if facts.dry_run and report.timeline else MEANING[outcome]
     seconds = (facts.ended_at - facts.started_at).total_seconds()
     return (
         f"# {outcome}: {facts.procedure} on {facts.target}{dry}\n\n**{_line(report.why)}**\n\n"
-        f"{MEANING[outcome]}\n\nIt took {seconds:.1f} s, from {_moment(facts.started_at)} to {_moment(facts.ended_at)}."
+        f"{meaning}\n\nIt took {seconds:.1f} s, from {_moment(facts.started_at)} to {_moment(facts.ended_at)}."
     )
 
 

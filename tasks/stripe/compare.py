@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from hashlib import sha256
 from itertools import islice
 from pathlib import Path
@@ -14,14 +14,14 @@ from typing import TextIO
 
 from blocks.app_database import Connection
 from blocks.app_rows import SyncedRows
-from blocks.stripe_api import StripeApi
-from tasks.stripe.drift import Difference, Ours, Theirs, changed_fields, differences
-from tasks.stripe.shapes import TABLES, fields_of
+from tasks.stripe.copy_format import NULL
+from tasks.stripe.drift import Difference, Ours, Theirs, changed_fields, differences, told_at
+from tasks.stripe.kinds import TABLES, fields_of
+from tasks.stripe.looks import Looks, ids_of
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import TableDrift
-from tasks.stripe.tail import refetch
 
-#: Beyond it absent rows are not asked for one by one: then it is rather the wrong key, and the guard says so.
+#: Beyond it rows are not asked for one by one: so many absent ones are rather the wrong key, and the guard says so.
 ASKED_ONE_BY_ONE = 1000
 SHOWN = 50
 
@@ -34,7 +34,8 @@ class Comparison:
     spool: Spool
     since: int = 0
     counts: dict[str, int] = field(default_factory=dict)
-    absent: list[str] = field(default_factory=list)  #: rows that were not listed and not yet asked for
+    absent: list[str] = field(default_factory=list)  #: rows that were not listed and not yet asked for, as many as are
+    newer: list[str] = field(default_factory=list)  #: rows that differ, and of which somebody knows better than we do
 
     def theirs(self) -> Iterator[Theirs]:
         """Give Stripe's side, as far as the application has columns for it."""
@@ -55,33 +56,45 @@ class Comparison:
         """Give our side."""
         self.counts["ours"] = 0
         for row in self.rows.lines(connection, self.since):
-            self.counts["ours"] += not row[2]
+            self.counts["ours"] += row[4] and not row[2]
             yield Ours(*row)
 
     def differences(self, connection: Connection) -> Iterator[Difference]:
         """Give every row that differs; one that was not listed only when Stripe, asked for it, does not have it."""
         gone = self.spool.confirmed_gone(TABLES[self.rows.name][0].name)
+        self.counts.clear()
         self.absent.clear()
+        self.newer.clear()
         for each in differences(self.theirs(), self.ours(connection)):
             if each.operation == "tombstone" and each.id not in gone:
-                self.absent.append(each.id)
+                self._note(self.absent, each)
+                self.counts["unconfirmed"] = self.counts.get("unconfirmed", 0) + 1
                 continue
-            self.counts[each.operation] = self.counts.get(each.operation, 0) + 1
-            yield each
+            found = each._replace(observed=gone[each.id]) if each.operation == "tombstone" else each
+            if told_at(found.old_observed or NULL) > found.observed:
+                self._note(self.newer, found)
+            self.counts[found.operation] = self.counts.get(found.operation, 0) + 1
+            yield found
+
+    @staticmethod
+    def _note(ids: list[str], difference: Difference) -> None:
+        if len(ids) <= ASKED_ONE_BY_ONE:
+            ids.append(difference.id)
 
     def drift(self) -> TableDrift:
         """Sum up."""
-        return TableDrift(table=self.rows.name, unconfirmed=len(self.absent), **self.counts)
+        return TableDrift(table=self.rows.name, **self.counts)
 
 
-def confirm_absences(comparisons: list[Comparison], api: StripeApi, workers: int) -> bool:
-    """Ask Stripe for every row of ours that its list did not have, unless too many; say whether any was."""
+def ask_again(comparisons: list[Comparison], looks: Looks) -> bool:
+    """Ask for every row that was not listed, or that is of a later look than ours, unless too many; say whether any."""
     asked = False
     for comparison in comparisons:
         kind = TABLES[comparison.rows.name][0]
-        if comparison.absent and len(comparison.absent) <= ASKED_ONE_BY_ONE:
-            refetch(api, comparison.spool, [(kind, each) for each in comparison.absent], workers)
-            asked = True
+        for ids in (comparison.absent, comparison.newer):
+            if ids and len(ids) <= ASKED_ONE_BY_ONE:
+                looks.find(ids_of(kind, ids))
+                asked = True
     return asked
 
 
@@ -101,7 +114,6 @@ class Listing:
         self.lines.clear()
         with open(self.path, "w", opener=_private) as file:
             for comparison in comparisons:
-                comparison.counts.clear()
                 comparison.spool.forget(comparison.rows.name)
                 each = comparison.differences(connection)
                 while batch := list(islice(each, 1000)):
@@ -119,21 +131,31 @@ class Listing:
         file.write(json.dumps(entry | {"fields": fields}, ensure_ascii=False) + "\n")
         self.lines[comparison.rows.name] = number = self.lines.get(comparison.rows.name, 0) + 1
         if number <= SHOWN:
-            cells = {name: {"was": _cell(old), "Stripe says": _cell(new)} for name, (old, new) in fields.items()}
-            self.shown += [entry | {"field": name} | cell for name, cell in cells.items()]
+            self.shown.append(
+                {"table": comparison.rows.name, "id": difference.id, "difference": _said(difference, fields)}
+            )
 
 
 def _private(name: str, flags: int) -> int:
     return os.open(name, flags, 0o600)
 
 
+def _said(difference: Difference, fields: dict[str, tuple[str | None, str | None]]) -> str:
+    """Say in one cell what differs: the UI shows no more than three columns without scrolling."""
+    if difference.operation == "insert":
+        return "is missing here"
+    if difference.operation == "tombstone":
+        return "is here, and Stripe does not have it"
+    return "; ".join(f"{name}: {_cell(old)} → {_cell(new)}" for name, (old, new) in fields.items())
+
+
 def _cell(value: str | None) -> str:
-    return "" if value is None else value[:80]
+    return "(nothing)" if value is None else value[:80]
 
 
-def staged(differences: Iterator[Difference]) -> Iterator[tuple[str, ...]]:
+def staged(found: Iterator[Difference]) -> Iterator[tuple[str, ...]]:
     """Give rows as the staging takes them."""
-    for each in differences:
-        asked = "-infinity" if not each.observed else time.strftime("%Y-%m-%d %H:%M:%S+00", time.gmtime(each.observed))
-        old = each.old or "\t".join(["\\N"] * (each.new.count("\t") + 1))
-        yield each.id, each.operation, asked, each.hint, each.new, old, each.old_observed or "\\N"
+    for each in found:
+        old = each.old or "\t".join([NULL] * (each.new.count("\t") + 1))
+        asked = datetime.fromtimestamp(each.observed, UTC).isoformat()
+        yield each.id, each.operation, asked, each.hint, each.new, old, each.old_observed or NULL

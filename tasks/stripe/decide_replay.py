@@ -74,7 +74,7 @@ def _plan(seen: Seen, events: Sequence[Event], policy: ReplayPolicy) -> ReplayPl
         **seen.model_dump(include=same) | {name: getattr(policy, name) for name in chosen},
         key=f"replay-{digest}-{seen.at:.0f}",
         once=False,
-        why=f"{len(events)} of {seen.stripe + seen.own} events are not done: {new} were never received,"
+        why=f"{len(events)} of {seen.stripe + seen.own} events were not done: {new} had never been received,"
         f" {len(events) - new} were received and not finished. They concern {objects} objects.",
         loss="Nothing is lost: every object is looked up at Stripe, and an older look never overwrites a newer one.",
         events=len(events),

@@ -1,10 +1,10 @@
-"""What is repaired, what is refused, and what was promised. Pure."""
+"""What is repaired, and what is refused. Pure."""
 
 from __future__ import annotations
 
-from tasks.model import Decision, Evidence
+from tasks.model import Decision
 from tasks.stripe.policies import ResyncPolicy
-from tasks.stripe.state import Drift, Duplicate, Orphan, Repaired, ResyncPlan, TableDrift
+from tasks.stripe.state import Drift, Duplicate, Repaired, ResyncPlan, TableDrift
 
 ALWAYS_MAY_VANISH = 5
 NAMED = 10
@@ -66,19 +66,28 @@ def _nothing(seen: Drift) -> str:
     left = f" {seen.drift:,} differences are only reported, as the policy says." if seen.drift else ""
     same = "is" if not seen.drift else "is otherwise"
     return (
-        f"The database {same} equal to Stripe, as of {_moment(seen)}: {objects:,} objects compared, drift"
+        f"The database {same} equal to Stripe, as of {moment_of(seen)}: {objects:,} objects compared, drift"
         f" {seen.drift:,}.{left}{_reported(seen)}"
     )
 
 
 def _reported(seen: Drift) -> str:
-    orphans = [each for each in seen.orphans if not each.healed]
-    said = [f"{len(seen.duplicates)} customers are several users"] if seen.duplicates else []
-    said += [f"{len(orphans)} payments have no customer or invoice"] if orphans else []
+    orphans = [each.payment for each in seen.orphans if not each.healed]
+    parts = (
+        ("customers are several users", "duplicates", [each.customer for each in seen.duplicates]),
+        ("users are several customers", "several", [each.user for each in seen.several]),
+        ("payments lack their customer or invoice", "orphans", orphans),
+    )
+    said = [f"{seen.more.get(name, len(ids)):,} {what} ({_some(ids)})" for what, name, ids in parts if ids]
     return f" Only reported: {', '.join(said)}." if said else ""
 
 
-def _moment(seen: Drift | Repaired) -> str:
+def _some(ids: list[str]) -> str:
+    return ", ".join(ids[:NAMED]) + (", …" if len(ids) > NAMED else "")
+
+
+def moment_of(seen: Drift | Repaired) -> str:
+    """Say for which time something is true."""
     return f"{seen.at:%Y-%m-%d %H:%M:%S} UTC"
 
 
@@ -98,7 +107,7 @@ def _plan(seen: Drift, operations: tuple[str, ...], duplicates: tuple[Duplicate,
         resource=seen.resource,
         key=f"resync-{seen.digest}",
         once=False,
-        why=f"{seen.drift:,} rows are not as Stripe said at {_moment(seen)} ({said}).",
+        why=f"{seen.drift:,} rows were not as Stripe said at {moment_of(seen)} ({said}).",
         loss="Nothing is lost: old and new value of every field are kept in salvor.stripe_changes, and stripe-undo"
         " gives them back.",
         ask=_ask(duplicates),
@@ -133,58 +142,3 @@ def keeper_of(users: tuple[int, ...], owner: int | None, *, live: bool) -> tuple
     if not live:
         return None, "the customer has no live subscription, so a person must look"
     return owner, "owns the live subscriptions"
-
-
-def judge_resync(plan: ResyncPlan, after: Repaired) -> tuple[Evidence, ...]:
-    """Hold the rows that are there now against what Stripe said."""
-    drift = sum(changes_of(table, plan.operations) for table in after.tables)
-    named = f": {', '.join(after.left[:NAMED])}" if after.left else ""
-    rows = Evidence(
-        claim=f"no row differs from what Stripe says, as of {_moment(after)} (before: {plan.before:,})",
-        seen=f"drift {drift:,}{named}",
-        holds=drift == 0,
-    )
-    wrong = [d.customer for d in after.duplicates if d.customer in {p.customer for p in plan.duplicates}]
-    users = Evidence(
-        claim="each of the settled customers is one user",
-        seen=f"still several: {', '.join(wrong)}" if wrong else "each is",
-        holds=not wrong,
-    )
-    return (rows, users) if plan.duplicates else (rows,)
-
-
-def figures_of(before: Drift, after: Repaired, plan: ResyncPlan) -> dict[str, float]:
-    """Give what was measured."""
-    objects = sum(table.stripe for table in before.tables)
-    return {
-        "drift_before_rows": float(before.drift),
-        "drift_after_rows": float(sum(changes_of(table, plan.operations) for table in after.tables)),
-        "rows_changed": float(after.audited),
-        "objects_compared": float(objects),
-        "requests_to_stripe": float(before.requests),
-        "refused_for_the_limit": float(before.refusals),
-        "events_while_listing": float(before.events),
-        "listing_seconds": before.seconds,
-    }
-
-
-def unlooked(before: Drift, policy: ResyncPolicy) -> tuple[str, ...]:
-    """Say what is left to a person, and what was not looked at."""
-    left = [f"Every difference, with old and new value: {before.file} on the machine that ran this."]
-    left += [f"A status that is not known was kept as it is: {each}." for each in before.unknown]
-    left += [_duplicate(d, policy) for d in before.duplicates[:NAMED]]
-    orphans = [each for each in before.orphans if not each.healed]
-    left += [_orphan(each) for each in orphans[:NAMED]]
-    since = f" older than {policy.since_days} days" if policy.since_days else ""
-    left += [f"Objects{since} of test clocks are not in Stripe's lists."] if not since else [f"Objects{since}."]
-    return (*left, "Connected accounts, and every other column of the tables.")
-
-
-def _duplicate(duplicate: Duplicate, policy: ResyncPolicy) -> str:
-    kept = f"user {duplicate.keeper} {duplicate.why}" if duplicate.keeper is not None else duplicate.why
-    hint = " (duplicates: repair settles it)" if duplicate.keeper is not None and policy.duplicates == "report" else ""
-    return f"{duplicate.customer} is the users {', '.join(map(str, duplicate.users))}: {kept}{hint}."
-
-
-def _orphan(orphan: Orphan) -> str:
-    return f"Payment {orphan.payment} belongs to {orphan.parent}, which neither we nor Stripe's list has."

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import Literal, NamedTuple
 
-from tasks.stripe.shapes import NULL
+from tasks.stripe.copy_format import plain
 
 Operation = Literal["insert", "update", "revive", "tombstone"]
-_ESCAPED = {"\\t": "\t", "\\n": "\n", "\\r": "\r", "\\\\": "\\"}
 
 
 class Theirs(NamedTuple):
@@ -27,6 +28,7 @@ class Ours(NamedTuple):
     line: str
     deleted: bool
     observed: str
+    inside: bool = True  #: it is of the time that is compared; one that is not is never missed
 
 
 class Difference(NamedTuple):
@@ -50,7 +52,7 @@ def differences(theirs: Iterator[Theirs], ours: Iterator[Ours]) -> Iterator[Diff
             yield Difference(one.id, "insert", one.line, "", one.observed, "", one.hint)
             one = next(theirs, None)
         elif one is None or other.id < one.id:
-            if not other.deleted:
+            if not other.deleted and other.inside:
                 yield Difference(other.id, "tombstone", other.line, other.line, 0.0, other.observed)
             other = next(ours, None)
         else:
@@ -58,6 +60,14 @@ def differences(theirs: Iterator[Theirs], ours: Iterator[Ours]) -> Iterator[Diff
                 operation: Operation = "revive" if other.deleted else "update"
                 yield Difference(one.id, operation, one.line, other.line, one.observed, other.observed, one.hint)
             one, other = next(theirs, None), next(ours, None)
+
+
+def told_at(observed: str) -> float:
+    """Read when Stripe was last asked about a row, in seconds; long ago when that was never noted."""
+    try:
+        return datetime.fromisoformat(observed).timestamp()
+    except ValueError:  # infinity, or NULL
+        return math.inf if observed == "infinity" else -math.inf
 
 
 def changed_fields(fields: Sequence[str], difference: Difference) -> dict[str, tuple[str | None, str | None]]:
@@ -70,17 +80,3 @@ def changed_fields(fields: Sequence[str], difference: Difference) -> dict[str, t
     pairs = zip(fields, difference.old.split("\t"), new, strict=True)
     found = {field: (plain(old), plain(value)) for field, old, value in pairs if old != value}
     return found | ({"deleted": ("yes", "no")} if difference.operation == "revive" else {})
-
-
-def plain(value: str) -> str | None:
-    """Read a value as COPY writes it."""
-    if value == NULL:
-        return None
-    if "\\" not in value:
-        return value
-    parts, at = [], 0
-    while at < len(value):
-        pair = value[at : at + 2]
-        parts.append(_ESCAPED.get(pair, value[at]))
-        at += 2 if pair in _ESCAPED else 1
-    return "".join(parts)

@@ -27,7 +27,7 @@ class ResyncPolicy(Policy):
         default=0,
         ge=0,
         le=36_500,
-        description="Compare only what Stripe made in so many days. 0: everything there is.",
+        description="Compare only what Stripe made in the last so many days. 0: everything there is.",
     )
     missing: Literal["insert", "report"] = Field(
         default="insert", description="What Stripe has and we do not. insert: add the row. report: only list it."

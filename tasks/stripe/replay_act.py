@@ -24,11 +24,11 @@ def forget_nothing(_at: ReplayReach, _plan: ReplayPlan, _before: Backlog) -> str
     return "they stay"
 
 
-@act("Keep {plan.new} events that were never received.", undo=forget_nothing)
+@act("Keep {plan.new} events that were never received", undo=forget_nothing)
 def keep_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
     """Make the events durable first, so that a run that dies leaves a list of what is to be done."""
     kept = keep(at, before.events, current().run.id)
-    return f"{kept} of {plan.new} kept; the others came in meanwhile"
+    return f"{kept} kept" + (f"; {plan.new - kept} came in meanwhile" if kept < plan.new else "")
 
 
 def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
@@ -40,14 +40,14 @@ def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
     return kept
 
 
-@act("Bring {plan.events} events of {plan.objects} objects to their effect.", point_of_no_return=True)
+@act("Bring {plan.events} events of {plan.objects} objects to their effect", point_of_no_return=True)
 def replay_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
     """Pass over the events until each is done, given up, or due later than is waited for."""
     with at.apis() as apis:
         passes, waiting = replay(at, plan, before.events, current().run.id, apis, say=current().progress.say)
         requests = sum(api.requests for api in apis.values())
     rest = f"; {waiting} wait for another run" if waiting else ""
-    return f"{passes} passes, {requests} requests to Stripe{rest}"
+    return f"{passes} pass{'es' * (passes != 1)}, {requests} requests to Stripe{rest}"
 
 
 def replay(  # noqa: PLR0913 - what a run has, without the run

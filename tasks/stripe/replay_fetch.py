@@ -12,10 +12,12 @@ from pydantic_core import from_json, to_json
 
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeMissing, StripeRefused
+from tasks.stripe.copy_format import NULL
 from tasks.stripe.decide_replay import worth_listing
 from tasks.stripe.event_subject import ROWS
 from tasks.stripe.event_subject import row_of as concerned
-from tasks.stripe.shapes import NULL, TABLES, Kind, Named
+from tasks.stripe.kinds import TABLES, Kind
+from tasks.stripe.shapes import Named
 
 PAGE = 100
 LISTED = ("customers", "subscriptions", "invoices")  #: of a payment the list does not say which invoice it pays

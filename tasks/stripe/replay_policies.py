@@ -57,7 +57,7 @@ class ReplayPolicy(Policy):
     max_events: int = Field(
         default=100_000, ge=1, le=10_000_000, description="Refuse when more events than this would be replayed."
     )
-    workers: int = Field(default=8, ge=1, le=64, description="How many objects are worked on at once.")
+    workers: int = Field(default=16, ge=1, le=64, description="How many objects are worked on at once.")
     wait_seconds: int = Field(
         default=30, ge=0, le=3600, description="How long to wait in all for events that are to be tried again."
     )

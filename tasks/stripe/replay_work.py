@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
+from operator import itemgetter
 from threading import Lock
 
 from blocks.errors import Misconfigured, SalvorError
@@ -76,6 +77,7 @@ class Pass:
         shelves: dict[tuple[str, str], dict[str, Group]] = {}
         for group in groups:
             shelves.setdefault((group.account, group.table), {})[group.object_id] = group
+        chunks: list[tuple[float, list[Group]]] = []
         for (account, table), shelf in shelves.items():
             wanted = set(shelf)
             if table:
@@ -83,8 +85,13 @@ class Pass:
                     tasks = [(shelf[each], {(table, each): look}) for each, look in looks.items()]
                     yield pool.submit(self._together, tasks)
             names = sorted(wanted)
-            for start in range(0, len(names), CHUNK):
-                yield pool.submit(self._chunk, [shelf[name] for name in names[start : start + CHUNK]])
+            chunks += [
+                (start / len(names), [shelf[name] for name in names[start : start + CHUNK]])
+                for start in range(0, len(names), CHUNK)
+            ]
+        # Each table is an endpoint with a limit of its own: all are asked side by side, and come to their end together.
+        for _, chunk in sorted(chunks, key=itemgetter(0)):
+            yield pool.submit(self._chunk, chunk)
 
     # --- looking
 

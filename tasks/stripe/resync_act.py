@@ -6,13 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 from blocks import app_audit, app_users
-from blocks.app_rows import SyncedRows
 from blocks.app_users import Release
 from tasks.effects import act
 from tasks.guard import current
-from tasks.stripe.compare import staged
+from tasks.stripe.kinds import fields_of
+from tasks.stripe.repair import repaired
 from tasks.stripe.replay_reach import ReplayReach
-from tasks.stripe.shapes import fields_of
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import ResyncPlan, UndoPlan
 
@@ -25,18 +24,12 @@ def repair_rows(at: ReplayReach, plan: ResyncPlan) -> str:
 
     Each table is a transaction of its own: after a kill the next run finds what is left.
     """
-    run, found = current().run.id, []
-    with closing(Spool(Path(plan.spool))) as spool:
-        for table in plan.tables:
-            with at.database.writing() as connection:
-                app_audit.make(connection)
-                rows = SyncedRows(at.database, table, fields_of(table))
-                done = rows.repair(connection, run, staged(spool.kept(table, plan.operations)))
-            found.append(f"{table}: {done:,}")
-    return ", ".join(found) or "no row had to change"
+    with closing(Spool.of(Path(plan.spool))) as spool:
+        done = repaired(at.database, spool, plan.tables, plan.operations, current().run.id)
+    return ", ".join(f"{table}: {number:,}" for table, number in done.items()) or "no row had to change"
 
 
-@act("Let each customer be one user only")
+@act("Let {plan.shared} customers that users share be one user each")
 def settle_duplicates(at: ReplayReach, plan: ResyncPlan) -> str:
     """Take a customer from every user but the one who owns its subscriptions; a person has approved it."""
     run, released = current().run.id, 0

@@ -6,28 +6,27 @@ the application's database. A page and the cursor behind it are kept in one tran
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
 import sqlite3
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+from blocks.errors import StandDown
+from tasks.stripe.copy_format import NULL
 from tasks.stripe.drift import Difference
-from tasks.stripe.shapes import LIVE, NULL, TABLES
+from tasks.stripe.kinds import LIVE, TABLES
 from tasks.stripe.windows import Window, Windows
 
-KEEP_SECONDS = 3600  #: an older beginning is not gone on with
+FORMAT = 2  #: of the tables below and of what is in them: a file of another one is not gone on with
 _TABLES = """
 CREATE TABLE IF NOT EXISTS objects (
     kind TEXT, id TEXT, key TEXT, line TEXT, observed REAL, gone INTEGER DEFAULT 0, PRIMARY KEY (kind, id)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS windows (kind TEXT, number INTEGER, window TEXT, PRIMARY KEY (kind, number));
+CREATE TABLE IF NOT EXISTS windows (place TEXT, number INTEGER, window TEXT, PRIMARY KEY (place, number));
 CREATE TABLE IF NOT EXISTS differences (
     place TEXT, id TEXT, operation TEXT, new TEXT, old TEXT, observed REAL, old_observed TEXT, hint TEXT,
     PRIMARY KEY (place, id)
@@ -36,15 +35,22 @@ CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT);
 """
 _PUT = "INSERT OR REPLACE INTO objects (kind, id, key, line, observed, gone) VALUES (?, ?, ?, ?, ?, ?)"
 _ROWS = "SELECT id, line, observed, key FROM objects WHERE kind = ? AND gone = 0 ORDER BY id"
+#: What a payment is joined of was asked for at several times: the row is as of the first.
 _PAYMENTS = f"""
-SELECT p.id, p.line || char(9) || coalesce(i.invoice, '{NULL}') || char(9) || coalesce(c.refunded, 0), p.observed, ''
+SELECT p.id, p.line || char(9) || coalesce(i.invoice, '{NULL}') || char(9) || coalesce(c.refunded, 0),
+       min(p.observed, coalesce(i.observed, p.observed), coalesce(c.observed, p.observed)), ''
 FROM objects p
-LEFT JOIN (SELECT key, max(line) AS invoice FROM objects WHERE kind = 'invoice_payments' AND gone = 0 AND key != ''
-           GROUP BY key) i ON i.key = p.id
-LEFT JOIN (SELECT key, sum(line) AS refunded FROM objects WHERE kind = 'charges' AND gone = 0 AND key != ''
-           GROUP BY key) c ON c.key = p.id
+LEFT JOIN (SELECT key, max(line) AS invoice, min(observed) AS observed FROM objects
+           WHERE kind = 'invoice_payments' AND gone = 0 AND key != '' GROUP BY key) i ON i.key = p.id
+LEFT JOIN (SELECT key, sum(line) AS refunded, min(observed) AS observed FROM objects
+           WHERE kind = 'charges' AND gone = 0 AND key != '' GROUP BY key) c ON c.key = p.id
 WHERE p.kind = 'payment_intents' AND p.gone = 0 ORDER BY p.id
 """  # noqa: S608 - a constant of ours
+_SEVERAL = """
+SELECT key, group_concat(id, ', '), count(*) OVER () FROM (SELECT key, id FROM objects
+    WHERE kind = 'customers' AND gone = 0 AND key != '' ORDER BY key, id)
+GROUP BY key HAVING count(*) > 1 ORDER BY key LIMIT ?
+"""
 Row = tuple[str, str, float, str]
 
 
@@ -58,6 +64,16 @@ class Spool:
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # A process that dies loses nothing; after a power cut the comparison begins anew.
         self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-32000;" + _TABLES)
+
+    @classmethod
+    def of(cls, path: Path) -> Spool:
+        """Open a comparison that was finished; an empty one in its place would prove anything."""
+        if path.exists():
+            spool = cls(path)
+            if spool.noted("complete"):
+                return spool
+            spool.close()
+        raise StandDown(f"What was listed of Stripe is not on this machine any more ({path}): run it again.")
 
     def close(self) -> None:
         """Let go of the file."""
@@ -74,13 +90,24 @@ class Spool:
             found = self._db.execute("SELECT value FROM notes WHERE name = ?", [name]).fetchone()
         return default if found is None else json.loads(found[0])
 
-    def put(self, kind: str, rows: Iterable[tuple[str, str, str, float]], windows: Iterable[Window] = ()) -> None:
-        """Keep objects (id, key, line, observed) and how far their list was read, both or neither."""
+    def put(
+        self, kind: str, rows: Iterable[tuple[str, str, str, float]], place: str = "", windows: Iterable[Window] = ()
+    ) -> None:
+        """Keep objects (id, key, line, observed) and how far the list PLACE was read, both or neither."""
+        with self._whole() as db:
+            db.executemany(_PUT, [(kind, *row, 0) for row in rows])
+            kept = [(place, w.number, json.dumps(asdict(w))) for w in windows]
+            db.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", kept)
+
+    @contextmanager
+    def _whole(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             self._db.execute("BEGIN")
-            self._db.executemany(_PUT, [(kind, *row, 0) for row in rows])
-            kept = [(kind, w.number, json.dumps(asdict(w))) for w in windows]
-            self._db.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", kept)
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
             self._db.execute("COMMIT")
 
     def gone(self, kind: str, object_id: str, observed: float) -> None:
@@ -88,10 +115,10 @@ class Spool:
         with self._lock:
             self._db.execute(_PUT, [kind, object_id, "", "", observed, 1])
 
-    def windows(self, kind: str) -> Windows | None:
+    def windows(self, place: str) -> Windows | None:
         """Give how far a list was read; None when it was not begun."""
         with self._lock:
-            found = self._db.execute("SELECT window FROM windows WHERE kind = ? ORDER BY number", [kind]).fetchall()
+            found = self._db.execute("SELECT window FROM windows WHERE place = ? ORDER BY number", [place]).fetchall()
         return Windows([Window(**json.loads(row[0])) for row in found]) if found else None
 
     def rows(self, table: str) -> Iterator[Row]:
@@ -105,11 +132,9 @@ class Spool:
 
     def keep(self, table: str, found: Iterable[Difference]) -> None:
         """Keep differences, for the acts."""
-        with self._lock:
-            self._db.execute("BEGIN")
+        with self._whole() as db:
             rows = [(table, *each) for each in found]
-            self._db.executemany("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
-            self._db.execute("COMMIT")
+            db.executemany("INSERT OR REPLACE INTO differences VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
 
     def forget(self, table: str) -> None:
         """Forget the differences of TABLE."""
@@ -138,80 +163,21 @@ class Spool:
             found = self._db.execute(query, [kind, object_id]).fetchone()
         return found[0] if found else ""
 
-    def live_customers(self) -> set[str]:
-        """Name the customers who have a subscription that still gives them something."""
+    def live_among(self, customers: Collection[str]) -> set[str]:
+        """Name those of CUSTOMERS who have a subscription that still gives them something."""
         with self._lock:
             lines = self._db.execute("SELECT line FROM objects WHERE kind = 'subscriptions' AND gone = 0")
             pairs = (row[0].split("\t", 2)[:2] for row in lines)
-            return {customer for customer, status in pairs if status in LIVE}
+            return {customer for customer, status in pairs if status in LIVE and customer in customers}
 
-    def confirmed_gone(self, kind: str) -> set[str]:
-        """Name the objects that Stripe, asked for each, did not have."""
+    def several(self, limit: int) -> tuple[list[tuple[str, str]], int]:
+        """List users who, by Stripe's metadata, are several customers: (user, customers), and how many there are."""
         with self._lock:
-            query = "SELECT id FROM objects WHERE kind = ? AND gone = 1"
-            return {row[0] for row in self._db.execute(query, [kind])}
+            found = self._db.execute(_SEVERAL, [limit]).fetchall()
+        return [(row[0], row[1]) for row in found], found[0][2] if found else 0
 
-    def count(self) -> dict[str, int]:
-        """Count what was kept of each list."""
+    def confirmed_gone(self, kind: str) -> dict[str, float]:
+        """Name the objects that Stripe, asked for each, did not have, with when it was asked."""
         with self._lock:
-            query = "SELECT kind, count(*) FROM objects WHERE gone = 0 GROUP BY kind"
-            return dict(self._db.execute(query).fetchall())
-
-
-class Shelf:
-    """The folder of one target's spools: at most one is filled at a time, and old ones are thrown away."""
-
-    def __init__(self, folder: Path) -> None:
-        """Make the folder, for nobody else's eyes: it holds e-mail addresses."""
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.folder = folder
-        self._held: int | None = None
-
-    def take(self, asked: dict[str, Any]) -> Spool:
-        """Go on with a comparison of what is ASKED that was begun and not ended, or begin one."""
-        self._held = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        alone = self._alone(self._held)
-        for path in sorted(self.folder.glob("*.spool"), reverse=True):
-            if alone and (begun := _unfinished(path, asked)) is not None:
-                return begun
-        if alone:
-            self._tidy()
-        spool = Spool(self.folder / f"{time.time_ns()}-{os.getpid()}.spool")
-        spool.note("asked", asked)
-        return spool
-
-    def release(self) -> None:
-        """Let another run fill a spool."""
-        if self._held is not None:
-            os.close(self._held)
-            self._held = None
-
-    @staticmethod
-    def _alone(held: int) -> bool:
-        try:
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:  # another run fills one: this one has a spool of its own
-            return False
-        return True
-
-    def _tidy(self) -> None:
-        old = time.time() - KEEP_SECONDS
-        for path in self.folder.glob("*.spool*"):
-            with suppress(FileNotFoundError):
-                if path.stat().st_mtime < old:
-                    path.unlink()
-        for path in sorted(self.folder.glob("differences-*.jsonl"))[:-20]:
-            path.unlink(missing_ok=True)
-
-
-def _unfinished(path: Path, asked: dict[str, Any]) -> Spool | None:
-    if path.stat().st_mtime < time.time() - KEEP_SECONDS:
-        return None
-    spool = Spool(path)
-    try:
-        if spool.noted("asked") == asked and not spool.noted("complete"):
-            return spool
-    except (sqlite3.DatabaseError, json.JSONDecodeError):
-        path.unlink(missing_ok=True)
-    spool.close()
-    return None
+            query = "SELECT id, observed FROM objects WHERE kind = ? AND gone = 1"
+            return dict(self._db.execute(query, [kind]).fetchall())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pydantic import AwareDatetime
+from pydantic import AwareDatetime, Field
 
 from tasks.model import Frozen, Plan
 
@@ -40,8 +40,16 @@ class Orphan(Frozen):
     """A payment of ours whose customer or invoice we do not have."""
 
     payment: str
+    table: str  #: of the parent
     parent: str
     healed: bool  #: Stripe has the parent, so that it is inserted
+
+
+class Several(Frozen):
+    """A user who, by the metadata of Stripe's customers, is several of them."""
+
+    user: str
+    customers: str
 
 
 class Drift(Frozen):
@@ -50,9 +58,12 @@ class Drift(Frozen):
     resource: str
     at: AwareDatetime  #: the moment for which it is true, of both sides
     account: str
+    connected: int = 0  #: accounts that are connected to it, and were listed as well
     tables: tuple[TableDrift, ...] = ()
     duplicates: tuple[Duplicate, ...] = ()
     orphans: tuple[Orphan, ...] = ()
+    several: tuple[Several, ...] = ()
+    more: dict[str, int] = Field(default_factory=dict)  #: how many there are of these, where not all are named
     unknown: tuple[str, ...] = ()  #: statuses that nobody knows, with how many have them
     spool: str = ""  #: the file that holds Stripe's side
     file: str = ""  #: the file that lists every difference
@@ -85,6 +96,11 @@ class ResyncPlan(Plan):
     as_of: AwareDatetime
     before: int = 0
 
+    @property
+    def shared(self) -> int:
+        """How many customers are settled."""
+        return len(self.duplicates)
+
 
 class Repaired(Frozen):
     """What is seen after a repair, and with what Stripe said."""
@@ -92,7 +108,9 @@ class Repaired(Frozen):
     at: AwareDatetime
     tables: tuple[TableDrift, ...] = ()
     left: tuple[str, ...] = ()  #: rows that still differ
+    left_rows: int = 0  #: how many those are
     moving: tuple[str, ...] = ()  #: objects that changed in Stripe since the comparison, and are not yet so here
+    moving_rows: int = 0
     duplicates: tuple[Duplicate, ...] = ()
     audited: int = 0  #: rows of this run in salvor.stripe_changes
 

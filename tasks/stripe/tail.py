@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field, TypeAdapter
 
 from blocks.stripe_api import StripeApi
-from blocks.stripe_errors import StripeMissing
-from tasks.stripe.shapes import BY_OBJECT, Deleted, Kind, N, Narrow
-from tasks.stripe.spool import Spool
-from tasks.stripe.sweep import row_of, with_all_items
+from tasks.stripe.kinds import BY_OBJECT
+from tasks.stripe.looks import Looks
+from tasks.stripe.shapes import Narrow
 
 OVERLAP_SECONDS = 60  #: an event may appear later than its time says
 SEEN_PAGES = 5
@@ -49,38 +45,38 @@ class Events(Narrow):
 
 
 _EVENTS = TypeAdapter(Events)
-_DELETED = TypeAdapter(Deleted)
 
 
 class Tail:
-    """The events from a moment on; those that were there before the lists were read are in the lists."""
+    """The events of one account from a moment on; those before it are in the lists."""
 
-    def __init__(self, api: StripeApi, spool: Spool) -> None:
-        """Note which events there are already, unless an earlier run has."""
-        self._api, self._spool = api, spool
-        kept = spool.noted("watermark")
+    def __init__(self, account: str, api: StripeApi, looks: Looks, since: int = 0) -> None:
+        """Note which events there are already, unless an earlier run has; objects of before SINCE are left out."""
+        self._api, self._looks, self._oldest = api, looks.at(api), since
+        self._name = f"watermark {account}"
+        kept = looks.spool.noted(self._name)
         if kept is None:
             kept = self._mark()
-            spool.note("watermark", kept)
+            looks.spool.note(self._name, kept)
         self.since, self.seen = int(kept["since"]), set(kept["seen"])
         self.events = 0
         self.changed: set[tuple[str, str]] = set()  #: (list, id) of what was asked for again
 
-    def catch_up(self, kinds: Iterable[str], workers: int) -> float:
+    def catch_up(self, kinds: Iterable[str]) -> float:
         """Ask again for what changed, until nothing more did; give the time for which the spool is true."""
         wanted = set(kinds)
         for _ in range(ROUNDS):
-            at = time.time()
+            at = self._looks.clock()
             fresh = [event for event in self._list(self.since, pages=None) if event.id not in self.seen]
-            self.seen |= {event.id for event in fresh}
-            self.events += len(fresh)
             about = {(e.data.object.object, e.data.object.id) for e in fresh if e.data.object.id}
             again = [(BY_OBJECT[o], i) for o, i in sorted(about) if o in BY_OBJECT and BY_OBJECT[o].name in wanted]
-            refetch(self._api, self._spool, again, workers)
+            self._looks.follow(again, self._oldest)
+            self.seen |= {event.id for event in fresh}
+            self.events += len(fresh)
             self.changed |= {(kind.name, object_id) for kind, object_id in again}
             if not again:
                 break
-        self._spool.note("watermark", {"since": self.since, "seen": sorted(self.seen)})
+        self._looks.spool.note(self._name, {"since": self.since, "seen": sorted(self.seen)})
         return at
 
     def _mark(self) -> dict[str, object]:
@@ -103,23 +99,6 @@ class Tail:
         return found
 
 
-def refetch(api: StripeApi, spool: Spool, objects: list[tuple[Kind[Any], str]], workers: int) -> None:
-    """Ask for each object by its id, and keep what Stripe says, be it that it is gone."""
-    with ThreadPoolExecutor(max_workers=workers) as pool:
-        for _ in pool.map(lambda each: _again(api, spool, *each), objects):
-            pass
-
-
-def _again(api: StripeApi, spool: Spool, kind: Kind[N], object_id: str) -> None:
-    observed = time.time()
-    try:
-        body = api.get(f"/v1/{kind.name}/{object_id}")
-    except StripeMissing:
-        spool.gone(kind.name, object_id, observed)
-        return
-    if _DELETED.validate_json(body).deleted:
-        spool.gone(kind.name, object_id, observed)
-        return
-    each = with_all_items(api, kind.one.validate_json(body))
-    if each.created >= spool.noted("asked", {}).get("since", 0):
-        spool.put(kind.name, [row_of(kind, each, observed)])
+def catch_up(tails: Sequence[Tail], kinds: Sequence[str]) -> float:
+    """Follow the events of all accounts; give the time for which the spool is true of all of them."""
+    return min(tail.catch_up(kinds) for tail in tails)

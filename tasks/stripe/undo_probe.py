@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 from blocks import app_audit
 from blocks.app_database import Connection
 from tasks.effects import probe
+from tasks.stripe.kinds import fields_of
 from tasks.stripe.policies import EVERY_TABLE, UndoPolicy
 from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.resync_act import USER_FIELDS
-from tasks.stripe.shapes import fields_of
 from tasks.stripe.state import Change, Changes
 
 

@@ -36,11 +36,12 @@ class Window:
     oldest: int = 0  #: when that one was made
     read: int = 0  #: how many were
     done: bool = False
+    below: int = 0  #: only what was made before it is left to read; 0 until it had to begin again
 
     @property
     def frontier(self) -> int:
         """The second down to which it was read; objects of this very second may be left."""
-        return self.oldest if self.cursor else self.until
+        return self.oldest if self.cursor else self.below or self.until
 
     @property
     def left(self) -> int:
@@ -55,8 +56,12 @@ class Window:
 
     def params(self) -> dict[str, object]:
         """Ask for the next page."""
-        created = {"gte": self.since, "lt": self.until}
+        created = {"gte": self.since, "lt": self.below or self.until}
         return {"limit": PAGE, "created": created} | ({"starting_after": self.cursor} if self.cursor else {})
+
+    def begin_again(self) -> None:
+        """Give the cursor up, because its object is gone; those of its second come once more."""
+        self.cursor, self.below = "", self.oldest + 1
 
 
 @dataclass

@@ -10,7 +10,7 @@ from prefect import Flow
 from prefect.flows import load_flow_from_entrypoint
 
 from flows.triggers.events import EVENT_NAMES, Payload
-from flows.triggers.plane.registration import DRY_RUN_PATTERN, POOLS
+from flows.triggers.plane.registration import PATTERNS, POOLS
 from tests.contract.source import deployments
 
 TOP = {"name", "pull", "definitions", "deployments"}
@@ -107,11 +107,12 @@ def test_the_schedules_fit_the_form(deployment: dict[str, Any]) -> None:
         flow.validate_parameters(deployment.get("parameters", {}) | schedule["parameters"])
 
 
-def test_there_is_a_weekly_dry_run_of_the_failover() -> None:
-    """It is the pattern from which the registration cuts one for each cluster."""
-    failover = next(d for d in FILE["deployments"] if d["name"] == "postgres-failover")
-    (pattern,) = [schedule for schedule in failover["schedules"] if schedule["slug"] == DRY_RUN_PATTERN]
-    assert pattern["parameters"]["policy"] == {"dry_run": True}
+@pytest.mark.parametrize(("name", "slug"), [each[:2] for each in PATTERNS])
+def test_there_is_the_pattern_of_a_dry_run(name: str, slug: str) -> None:
+    """From it the registration cuts one for each cluster and each account."""
+    deployment = next(d for d in FILE["deployments"] if d["name"] == name)
+    (pattern,) = [schedule for schedule in deployment["schedules"] if schedule["slug"] == slug]
+    assert pattern["parameters"]["policy"]["dry_run"] is True
 
 
 @every
@@ -138,8 +139,9 @@ def test_the_trigger_fills_in_the_form(deployment: dict[str, Any], trigger: dict
     parameters = rendered(trigger["parameters"])
     dry = trigger["match"]["salvor.dry-run"] == "yes"
     assert set(parameters) == set(flow.parameters.properties) - (set() if dry else {"policy"})
-    validated = flow.validate_parameters(parameters)
-    assert validated["policy"].dry_run is dry
+    standing = deployment.get("parameters", {})
+    validated = flow.validate_parameters(standing | parameters)
+    assert validated["policy"].dry_run is (dry or standing.get("policy", {}).get("dry_run", False))
     assert validated["target"] == "orders"
 
 

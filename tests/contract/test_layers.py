@@ -19,6 +19,7 @@ PURE_FILES = {
     "blocks/errors.py",
     "blocks/ledger/records.py",
     "tasks/model.py",
+    *(f"tasks/stripe/{n}.py" for n in ("copy_format", "drift", "judge_resync", "kinds", "shapes", "windows")),
     "tasks/report_text.py",
     "tasks/verdict.py",
     "flows/triggers/events.py",

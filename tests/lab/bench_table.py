@@ -57,13 +57,13 @@ class Line:
         reach = f"<= {self.reach:g}x" if self.reach_is_ratio else f"<= {self.reach:g}"
         return (
             f"{self.what} ({self.unit})",
-            _short(ours),
-            f"{_short(min(self.ours))}-{_short(max(self.ours))}",
+            short(ours),
+            f"{short(min(self.ours))}-{short(max(self.ours))}",
             reach,
             "yes" if self.reached else "NO",
-            _short(median(self.floor)) if self.floor else "",
+            short(median(self.floor)) if self.floor else "",
             f"{ours / median(self.floor):.2f}" if self.floor else "",
-            _short(median(self.stock)) if self.stock else "",
+            short(median(self.stock)) if self.stock else "",
             f"{median(self.stock) / ours:.1f}" if self.stock else "",
             "" if self.lost is None else str(self.lost),
             "" if self.errors is None else str(self.errors),
@@ -111,19 +111,21 @@ def table(lines: list[Line]) -> str:
     """Lay LINES out for a terminal, each with the timeline of its steps below it."""
     rows = [HEADINGS, *(line.cells() for line in lines)]
     widths = [max(len(row[i]) for row in rows) for i in range(len(HEADINGS))]
-    said = [_laid_out(HEADINGS, widths)]
+    said = [laid_out(HEADINGS, widths)]
     for line in lines:
-        said.append(_laid_out(line.cells(), widths))
+        said.append(laid_out(line.cells(), widths))
         if line.phases:
             steps = "  ".join(f"{name} {at:.2f}" for name, at in middle(line.phases).items())
             said.append(f"    {steps}")
     return "\n".join(said)
 
 
-def _laid_out(cells: tuple[str, ...], widths: list[int]) -> str:
+def laid_out(cells: tuple[str, ...], widths: list[int]) -> str:
+    """Write one line of a table."""
     first, *others = zip(cells, widths, strict=True)
     return "  ".join([first[0].ljust(first[1]), *(cell.rjust(width) for cell, width in others)]).rstrip()
 
 
-def _short(number: float) -> str:
+def short(number: float) -> str:
+    """Write a number with as many digits as mean something."""
     return f"{number:.0f}" if number >= 50 else f"{number:.2f}"

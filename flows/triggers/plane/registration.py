@@ -27,7 +27,11 @@ from flows.triggers.plane.folder import PROJECT, keep_secret
 from flows.triggers.responder.worker import Responder
 
 DEPLOYMENTS = PROJECT / "deployments.yaml"
-DRY_RUN_PATTERN = "weekly-dry-run"
+#: Schedules of which every block of a type gets a copy of its own: deployment, slug, slug of the type.
+PATTERNS = (
+    ("postgres-failover", "weekly-dry-run", "salvor-postgres-cluster"),
+    ("stripe-resync", "nightly-dry-run", "salvor-stripe-account"),
+)
 #: `responder` is for what must start at once, `salvor` for everything else.
 POOLS: dict[str, type[BaseWorker[Any, Any, Any]]] = {"responder": Responder, "salvor": ProcessWorker}
 
@@ -69,17 +73,17 @@ def deploy(file: Path) -> None:
     subprocess.run(command, cwd=PROJECT, check=True)  # noqa: S603
 
 
-def schedule_dry_runs(client: SyncPrefectClient) -> None:
-    """Give every PostgresCluster block its own weekly dry run, cut from the inactive pattern in deployments.yaml."""
+def schedule_dry_runs(client: SyncPrefectClient, name: str, pattern_slug: str, block_type: str) -> None:
+    """Give every block of BLOCK_TYPE its own dry run of NAME, cut from the inactive pattern in deployments.yaml."""
     try:
-        deployment = client.read_deployment_by_name("postgres-failover/postgres-failover")
+        deployment = client.read_deployment_by_name(f"{name}/{name}")
     except ObjectNotFound:
         return
     slugs = {schedule.slug for schedule in deployment.schedules}
-    pattern = next(schedule for schedule in deployment.schedules if schedule.slug == DRY_RUN_PATTERN)
-    clusters = client.read_block_documents_by_type("salvor-postgres-cluster", include_secrets=False)
-    for target in {cluster.name for cluster in clusters if cluster.name}:
-        if (slug := f"{DRY_RUN_PATTERN}-{target}") not in slugs:
+    pattern = next(schedule for schedule in deployment.schedules if schedule.slug == pattern_slug)
+    blocks = client.read_block_documents_by_type(block_type, include_secrets=False)
+    for target in {block.name for block in blocks if block.name}:
+        if (slug := f"{pattern_slug}-{target}") not in slugs:
             parameters = pattern.parameters | {"target": target}
             schedule = DeploymentScheduleCreate(
                 schedule=pattern.schedule, active=True, slug=slug, parameters=parameters
@@ -95,7 +99,8 @@ def main() -> None:
         register_blocks(root)
         for file in files or [DEPLOYMENTS]:
             deploy(file)
-        schedule_dry_runs(client)
+        for pattern in PATTERNS:
+            schedule_dry_runs(client, *pattern)
 
 
 if __name__ == "__main__":

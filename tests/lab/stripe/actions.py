@@ -23,6 +23,11 @@ def emit_thin(universe: Universe, type: str, data: Object, related: Object | Non
     return universe.emit_thin(type, data, related)
 
 
+def touch(universe: Universe, object: str, id: str, type: str, note: str) -> Object:  # noqa: A002 - the same
+    """Somebody writes a note onto an object, and Stripe tells about it by an event of this type."""
+    return billing.change(universe, universe.find(object, id), type, metadata={"note": note})
+
+
 def vanish(universe: Universe, kind: str, id: str) -> Object:  # noqa: A002 - the same
     """The object is not there any more, not even as a deleted one, and nobody is told."""
     universe[kind].forget(id)
@@ -54,6 +59,7 @@ ACTIONS: dict[str, Action] = {
     "charge.refund": payments.refund,
     "event.emit": emit,
     "event.emit_thin": emit_thin,
+    "object.touch": touch,
     "object.vanish": vanish,
 }
 

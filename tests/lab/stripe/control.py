@@ -59,6 +59,12 @@ class Control:
         """Let something happen."""
         return actions.act(self._at(account, livemode), kind, **given)
 
+    def acts(self, acts: list[dict[str, Any]], account: str = "", livemode: bool = False) -> int:
+        """Let many things happen, one after the other."""
+        for each in acts:
+            actions.act(self._at(account, livemode), **each)
+        return len(acts)
+
     def history(self, account: str = "", livemode: bool = False, **given: Any) -> dict[str, int]:
         """Let many things happen."""
         return history.write(self._at(account, livemode), **given)
@@ -85,6 +91,10 @@ class Control:
     def requests(self, since: int = 0) -> list[dict[str, Any]]:
         """Give the requests seen, from number SINCE on."""
         return [each for each in self.server.journal if each["number"] > since]
+
+    def count(self) -> int:
+        """Count the requests seen."""
+        return self.server.numbered
 
     # --- who may
 

@@ -1,0 +1,35 @@
+"""One run of a Stripe procedure in a process of its own: the real flow, on a real Prefect server, with a real ledger.
+
+Prints one JSON object: how it ended, from when to when it ran, and the most memory that the process ever had.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> int:
+    """Run PROCEDURE with the POLICY on `shop`."""
+    procedure, policy = sys.argv[1], json.loads(sys.argv[2])
+    name = procedure.replace("-", "_")
+    flow = getattr(importlib.import_module(f"flows.{name}"), name)
+    before, begun = peak_mb(), time.time()
+    state = flow("shop", policy, requested_by="bench", return_state=True)
+    ended = time.time()
+    said = {"outcome": state.name, "why": state.message, "begun": begun, "ended": ended}
+    print("\n" + json.dumps(said | {"peak_mb": peak_mb(), "imports_mb": before}))
+    return 0
+
+
+def peak_mb() -> float:
+    """Read the most memory that this process has had, shared pages counted."""
+    rows = Path("/proc/self/status").read_text().splitlines()
+    return next(int(row.split()[1]) for row in rows if row.startswith("VmHWM:")) / 1024
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""The patient for Stripe: `python -m tests.lab.shop up`, and in another terminal `break`."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import threading
+
+from flows.triggers.plane.command import Trace
+from tests.lab import processes
+from tests.lab.pointer import HOME
+
+POINTER = HOME / "shop"
+
+
+def main() -> int:
+    """Do what the command line says."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.shop", description=__doc__)
+    actions = {"up": up, "break": break_it}
+    parser.add_argument(
+        "action", choices=actions, help="up: until Ctrl-C; break: let webhooks get lost, and rows drift"
+    )
+    return actions[parser.parse_args().action]()
+
+
+def up() -> int:
+    """Bring the shop up, make it known to the control plane as soon as there is one, and keep it until Ctrl-C."""
+    if running():
+        print("A shop is already up; Ctrl-C in its terminal ends it.", file=sys.stderr)
+        return 1
+    done = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: done.set())
+    told = tell_plane_address()
+    # Only now: Prefect reads its settings, those of the plane, when it is imported.
+    from tests.lab.shop.lab import shop_lab  # noqa: PLC0415
+
+    with shop_lab() as lab:
+        POINTER.write_text(json.dumps({"pid": os.getpid(), "spec": lab.describe()}))
+        try:
+            print(f"The fake Stripe answers at {lab.fake.url}, and delivers webhooks to the shop.")
+            print(f"The shop's tables are in {lab.url} (psql).")
+            print(save(lab.blocks()) if told else "There is no control plane: `make up` first, then start this again.")
+            print("Break it: make lab-break-stripe. Ctrl-C ends it.", flush=True)
+            done.wait()
+        finally:
+            POINTER.unlink(missing_ok=True)
+    print("\nThe shop is gone.")
+    return 0
+
+
+def running() -> str:
+    """Return how to take hold of the shop that is up; empty when none is."""
+    found = json.loads(POINTER.read_text()) if POINTER.exists() else {}
+    return str(found["spec"]) if found and processes.alive(found["pid"]) else ""
+
+
+def tell_plane_address() -> bool:
+    """Let Prefect's client in this process speak to the plane of `make up`; whether there is one."""
+    trace = Trace.read(HOME)
+    if trace.ready:
+        os.environ["PREFECT_API_URL"] = f"{trace.facts['ui_url']}/api"
+        os.environ["PREFECT_API_AUTH_STRING"] = (HOME / "auth").read_text().strip()
+    return trace.ready
+
+
+def save(blocks: list[tuple[str, object]]) -> str:
+    """Save the blocks, unless somebody has a real account under the lab's name."""
+    from blocks.stripe_account import StripeAccount  # noqa: PLC0415 - as above
+
+    named = blocks[0][0]
+    try:
+        known = StripeAccount.load(named)
+    except ValueError:
+        known = None
+    if isinstance(known, StripeAccount) and not known.api_base:
+        return (
+            f"The block {named} is an account at Stripe itself, so it was left alone: the shop is not known to Salvor."
+        )
+    for name, block in blocks:
+        block.save(name, overwrite=True)  # type: ignore[attr-defined]
+    return f"Salvor knows it as `{named}`: that is the target of the Stripe procedures."
+
+
+def break_it() -> int:
+    """Break the shop that is up."""
+    spec = running()
+    if not spec:
+        print("No shop is up; `make lab-stripe` brings one up.", file=sys.stderr)
+        return 1
+    from tests.lab.shop.breaks import WHAT_NOW, break_it  # noqa: PLC0415 - Prefect costs seconds
+    from tests.lab.shop.lab import ShopLab  # noqa: PLC0415
+
+    print("Losing webhooks takes a moment ...", flush=True)
+    print("\n".join(break_it(ShopLab.attach(json.loads(spec)))))
+    print(WHAT_NOW)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
