@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import time
 from contextlib import closing
 from pathlib import Path
-
-from prefect.settings import get_current_settings
 
 from tasks.effects import probe
 from tasks.guard import current
@@ -26,13 +23,12 @@ from tasks.stripe.state import Drift, Repaired, ResyncPlan
 def observe_drift(at: ReplayReach, policy: ResyncPolicy) -> Drift:
     """Compare everything that the policy asks for."""
     refuse_misfits(at.database, policy)
-    folder = _folder(at.target)
     with at.apis() as apis:
         for api in apis.values():
             api.confirm()
         refuse_other_mode(at, policy)
-        with opened(at, policy, apis, folder) as sides:
-            listing = Listing(folder / f"differences-{time.time_ns()}.jsonl")
+        with opened(at, policy, apis) as sides:
+            listing = Listing(at.folder / f"differences-{time.time_ns()}.jsonl")
             drift = compared(sides, listing, current().progress.say)
     if listing.shown:
         said = f"What differs from Stripe, the first rows of each table. All of it: {listing.path}"
@@ -47,8 +43,3 @@ def observe_repaired(at: ReplayReach, plan: ResyncPlan, policy: ResyncPolicy) ->
     current().progress.say("Comparing again", AGAIN)
     with closing(Spool.of(Path(plan.spool))) as spool, at.apis() as apis:
         return compared_again(sides_of(at, policy, apis, spool), plan, current().run.id)
-
-
-def _folder(target: str) -> Path:
-    home = get_current_settings().home
-    return Path(home).expanduser() / "salvor" / "stripe" / re.sub(r"[^A-Za-z0-9_-]", "_", target)

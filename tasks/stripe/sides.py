@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from blocks.app_rows import SyncedRows
 from blocks.stripe_api import StripeApi
@@ -68,10 +67,10 @@ class Sides:
 
 
 @contextmanager
-def opened(at: ReplayReach, policy: ResyncPolicy, apis: Mapping[str, StripeApi], folder: Path) -> Iterator[Sides]:
+def opened(at: ReplayReach, policy: ResyncPolicy, apis: Mapping[str, StripeApi]) -> Iterator[Sides]:
     """Begin a comparison, or go on with one that was begun and not ended."""
     since = _midnight() - policy.since_days * DAY_SECONDS if policy.since_days else 0
-    shelf = Shelf(folder)
+    shelf = Shelf(at.folder)
     spool = shelf.take(_asked(at, policy, since))
     try:
         yield sides_of(at, policy, apis, spool)
