@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr, TypeAdapter
 
@@ -163,6 +163,7 @@ def test_all_ids_of_a_kind_are_one_endpoint(path, endpoint):
     assert endpoint_of(path) == endpoint
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 60), st.floats(0, 1))
 def test_the_pause_between_two_tries_is_any_up_to_a_limit_that_doubles(attempt, chance):
     """Full jitter, with a cap."""

@@ -7,7 +7,7 @@ import os
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from blocks.stripe_limits import GAIN, LEAST_SHARE, Limit, RateLimiter
@@ -19,6 +19,7 @@ def limiter(directory, account_rate=1000.0, endpoint_rate=1000.0) -> RateLimiter
     return RateLimiter("acct_1", account_rate, endpoint_rate, directory, sleep=lambda _seconds: None)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=40), st.floats(0.5, 100))
 def test_requests_are_never_closer_than_the_rate_allows_and_never_saved_up(pauses, rate):
     """Whatever the rhythm of those who ask, also after a long silence: there is no burst."""
