@@ -39,7 +39,12 @@ class GetOnly(stripe.RequestsClient):
         """Send a GET, and give the SDK the status, the headers and, when it is an error, the body."""
         if method.lower() != "get":
             raise StripeStopped(f"A {method.upper()} to Stripe was about to be sent: Salvor only reads there.")
-        body, status, got = super().request(method, url, headers, post_data)
+        try:
+            body, status, got = super().request(method, url, headers, post_data)
+        except stripe.APIConnectionError as error:
+            # An answer that was cut off in its middle is none either; the SDK would not repeat that request.
+            error.should_retry = error.should_retry or type(error.__cause__).__name__ == "ChunkedEncodingError"
+            raise
         if 200 <= status < 300:  # noqa: PLR2004 - the class of success
             self._thread_local.body = body
             return b"{}", status, got

@@ -29,7 +29,7 @@ def repair_rows(at: ReplayReach, plan: ResyncPlan) -> str:
     return ", ".join(f"{table}: {number:,}" for table, number in done.items()) or "no row had to change"
 
 
-@act("Let {plan.shared} customers that users share be one user each")
+@act("Settle {plan.shared} customers that several users share")
 def settle_duplicates(at: ReplayReach, plan: ResyncPlan) -> str:
     """Take a customer from every user but the one who owns its subscriptions; a person has approved it."""
     run, released = current().run.id, 0

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote, urlencode, urlsplit
 
 import stripe
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, select
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 
 from tests.lab.stripe import FakeStripe
@@ -66,7 +66,7 @@ def _session(url: str) -> Session:
 
 
 def _set(session: Session, key: str, values: Values) -> None:
-    row = session.get(Subscription, key)
+    row = session.scalars(select(Subscription).where(Subscription.id == key)).first()
     if row is None:
         session.add(row := Subscription(id=key, livemode=False))
     for name, value in values.items():

@@ -124,6 +124,7 @@ def _repaired(stage: Stage, row: Row) -> Ran:
     row.loads.append(os.getloadavg()[0])
     row.phases.append(ran.phases("/v1/subscriptions"))
     row.facts |= {"rows_repaired": wrong, "requests": len(ran.requests), "peak_mb": round(ran.peak_mb)}
+    row.facts["cpu_seconds"] = round(ran.cpu_seconds, 2)
     return ran
 
 

@@ -1,6 +1,7 @@
 """One run of a Stripe procedure in a process of its own: the real flow, on a real Prefect server, with a real ledger.
 
-Prints one JSON object: how it ended, from when to when it ran, and the most memory that the process ever had.
+Prints one JSON object: how it ended, from when to when it ran, how much of a processor it took,
+and the most memory that the process ever had.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ def main() -> int:
     procedure, policy = sys.argv[1], json.loads(sys.argv[2])
     name = procedure.replace("-", "_")
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
-    before, begun = peak_mb(), time.time()
+    before, begun, cpu = peak_mb(), time.time(), time.process_time()
     state = flow("shop", policy, requested_by="bench", return_state=True)
-    ended = time.time()
-    said = {"outcome": state.name, "why": state.message, "begun": begun, "ended": ended}
+    ended, cpu = time.time(), time.process_time() - cpu
+    said = {"outcome": state.name, "why": state.message, "begun": begun, "ended": ended, "cpu_seconds": cpu}
     print("\n" + json.dumps(said | {"peak_mb": peak_mb(), "imports_mb": before}))
     return 0
 

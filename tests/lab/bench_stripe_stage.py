@@ -48,6 +48,7 @@ class Ran:
     why: str
     begun: float
     ended: float
+    cpu_seconds: float
     peak_mb: float
     imports_mb: float
     requests: list[dict[str, Any]] = field(default_factory=list)
