@@ -34,6 +34,12 @@ CREATE TABLE IF NOT EXISTS differences (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT);
 """
 _PUT = "INSERT OR REPLACE INTO objects (kind, id, key, line, observed, gone) VALUES (?, ?, ?, ?, ?, ?)"
+#: All rows by one statement: SQLite gives the interpreter's lock away for each, and the other threads keep it a while.
+_PUT_ALL = """
+INSERT OR REPLACE INTO objects (kind, id, key, line, observed, gone)
+SELECT ?, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]'), 0 FROM json_each(?)
+"""
 _ROWS = "SELECT id, line, observed, key FROM objects WHERE kind = ? AND gone = 0 ORDER BY id"
 #: What a payment is joined of was asked for at several times: the row is as of the first.
 _PAYMENTS = f"""
@@ -95,7 +101,7 @@ class Spool:
     ) -> None:
         """Keep objects (id, key, line, observed) and how far the list PLACE was read, both or neither."""
         with self._whole() as db:
-            db.executemany(_PUT, [(kind, *row, 0) for row in rows])
+            db.execute(_PUT_ALL, [kind, json.dumps(list(rows))])
             kept = [(place, w.number, json.dumps(asdict(w))) for w in windows]
             db.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", kept)
 
