@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -69,7 +68,7 @@ class Spool:
         self._lock = Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # A process that dies loses nothing; after a power cut the comparison begins anew.
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-32000;" + _TABLES)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;" + _TABLES)
 
     @classmethod
     def of(cls, path: Path) -> Spool:
@@ -102,7 +101,7 @@ class Spool:
         """Keep objects (id, key, line, observed) and how far the list PLACE was read, both or neither."""
         with self._whole() as db:
             db.execute(_PUT_ALL, [kind, json.dumps(list(rows))])
-            kept = [(place, w.number, json.dumps(asdict(w))) for w in windows]
+            kept = [(place, w.number, json.dumps(vars(w))) for w in windows]
             db.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", kept)
 
     @contextmanager
