@@ -32,7 +32,7 @@ STALE_SECONDS = 120.0  #: nobody waits so long: the file is of before a reboot
 
 
 @dataclass
-class _Limit:
+class Limit:
     """One slot: when the next request may begin (monotonic), the share of the rate in use, when it was last cut."""
 
     free_at: float = 0.0
@@ -103,14 +103,14 @@ class RateLimiter:
         return max(0.0, pause)
 
     @contextmanager
-    def _slot(self, number: int) -> Iterator[_Limit]:
+    def _slot(self, number: int) -> Iterator[Limit]:
         at = number * _SLOT.size
         with self._lock:  # a file lock does not tell threads apart
             fcntl.flock(self._file, fcntl.LOCK_EX)
             try:
                 kept = os.pread(self._file, _SLOT.size, at)
                 known = len(kept) == _SLOT.size and any(kept)
-                limit = _Limit(*_SLOT.unpack(kept)) if known else _Limit()
+                limit = Limit(*_SLOT.unpack(kept)) if known else Limit()
                 yield limit
                 os.pwrite(self._file, _SLOT.pack(limit.free_at, limit.share, limit.cut_at), at)
             finally:

@@ -13,7 +13,8 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 ACCOUNT = "acct_paper"
-Fault = Callable[[str, dict[str, str]], tuple[int, dict[str, Any], dict[str, str]] | None]
+Fault = Callable[[str, dict[str, str]], tuple[int, dict[str, Any] | bytes, dict[str, str]] | None]
+CUT = 0  #: in place of a status: the connection ends without an answer
 KINDS = {"cus": "customers", "sub": "subscriptions", "in": "invoices", "pi": "payment_intents"}
 
 
@@ -37,9 +38,12 @@ class PaperStripe:
             disable_nagle_algorithm = True
 
             def do_GET(self) -> None:
-                paper.on_behalf_of = self.headers.get("Stripe-Account", "")
+                paper.on_behalf_of = self.headers.get("Stripe-Account") or self.headers.get("Stripe-Context") or ""
                 status, body, headers = paper.answer(self.command, self.path)
-                content = json.dumps(body).encode()
+                if status == CUT:
+                    self.close_connection = True
+                    return
+                content = body if isinstance(body, bytes) else json.dumps(body).encode()
                 self.send_response(status)
                 for name, value in (headers | {"Content-Length": str(len(content))}).items():
                     self.send_header(name, value)
@@ -111,7 +115,7 @@ class PaperStripe:
 
     # --- what it answers
 
-    def answer(self, method: str, path: str) -> tuple[int, dict[str, Any], dict[str, str]]:
+    def answer(self, method: str, path: str) -> tuple[int, dict[str, Any] | bytes, dict[str, str]]:
         parts = urlsplit(path)
         query = dict(parse_qsl(parts.query))
         with self._lock:

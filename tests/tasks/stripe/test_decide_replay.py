@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.stripe.decide_replay import (
@@ -40,6 +40,7 @@ def planned(count: int, **facts: object) -> ReplayPlan:
     return decision.plan
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10_000), st.floats(0, 1e4), st.floats(0, 1))
 def test_a_pause_is_never_shorter_than_stripe_asked_for_and_never_longer_than_the_cap(attempt, retry_after, chance):
     """Full jitter: anything from nothing to the cap, and Retry-After wins over both."""
@@ -47,6 +48,7 @@ def test_a_pause_is_never_shorter_than_stripe_asked_for_and_never_longer_than_th
     assert retry_after <= pause <= max(retry_after, CAP_SECONDS)
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 30))
 def test_the_longest_pause_doubles_until_the_cap(attempt):
     """So many attempts, so much patience."""
@@ -131,6 +133,7 @@ def test_the_same_events_are_the_same_plan_whatever_else_was_counted():
     assert plans[0].digest == plans[1].digest != plans[2].digest
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.lists(st.sampled_from(STATUSES), min_size=1), st.integers(0, 9), st.integers(0, 9), st.integers(0, 9))
 def test_events_are_conserved_and_a_missing_one_is_noticed(statuses, already, aside, dead):
     """The sum is right exactly when nothing waits, and wrong as soon as one event is not in it."""

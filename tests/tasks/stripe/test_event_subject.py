@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.stripe.event_subject import NEVER_MADE, ROWS, about, grouped, named_in
@@ -73,6 +73,7 @@ EVENTS = st.lists(
 )
 
 
+@settings(deadline=None, max_examples=60)
 @given(EVENTS, st.randoms())
 def test_any_order_of_arrival_gives_the_same_groups(events, chance):
     """Duplicates as well: each event is in one group, with those of its object and account only."""

@@ -6,7 +6,7 @@ import itertools
 import json
 from typing import Any
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tasks.stripe.event_subject import NEVER_MADE
@@ -24,6 +24,7 @@ class Asked:
         return json.dumps(self.answers.pop(0)).encode()
 
 
+@settings(deadline=None, max_examples=60)
 @given(st.integers(0, 10**9), st.integers(0, 10**7), st.integers(1, 8), st.integers(0, 45))
 def test_every_second_and_every_type_is_asked_for_exactly_once(low, length, windows, count):
     """The parts are half-open and next to one another, and no question has more than twenty types."""
