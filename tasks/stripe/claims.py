@@ -82,7 +82,7 @@ class Claims:
         values = [object_id, *(row[name] for name in fields), observed_at]
         return connection.execute(self._upsert(table, fields), values).rowcount == 1
 
-    def linked(self, connection: Connection, ids: Sequence[str]) -> dict[str, str] | None:
+    def linked(self, connection: Connection, ids: Sequence[str]) -> dict[str, str | None] | None:
         """Give the invoice of each payment that is known to pay one; None when the application does not keep that."""
         if "invoice_id" not in self.database.payments.columns():
             return None

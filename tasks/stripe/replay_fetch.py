@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,12 +15,11 @@ from blocks.stripe_errors import StripeMissing, StripeRefused
 from tasks.stripe.decide_replay import worth_listing
 from tasks.stripe.event_subject import ROWS
 from tasks.stripe.event_subject import row_of as concerned
+from tasks.stripe.replay_links import Links, link_of
 from tasks.stripe.shapes import NULL, TABLES, Kind, Named
 
 PAGE = 100
-LISTED = ("customers", "subscriptions", "invoices")  #: of a payment the list does not say which invoice it pays
 Clock = Callable[[], datetime]
-Linked = Mapping[str, str] | None  #: the invoices of payments that we know; None when nobody wants to know
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +39,23 @@ def uncopied(value: str) -> str | None:
     return value.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r").replace("\\\\", "\\")
 
 
-def listed(api: StripeApi, table: str, wanted: set[str], clock: Clock) -> Iterator[dict[str, Look]]:
+def listed(
+    api: StripeApi, table: str, wanted: set[str], clock: Clock, links: Links | None
+) -> Iterator[dict[str, Look]]:
     """List while a page answers more objects than single requests would; what is found leaves WANTED."""
-    kind = TABLES[table][0]
+    kind, payments = TABLES[table][0], table == "payments"
     found: int | None = None
-    params: dict[str, Any] = dict(kind.params) | {"limit": PAGE}
-    more = table in LISTED
+    params: dict[str, Any] = (
+        dict(kind.params) | {"limit": PAGE} | ({"expand": ["data.latest_charge"]} if payments else {})
+    )
+    more = True
     while more and worth_listing(len(wanted), found):
         at = clock()
         page = from_json(api.get(f"/v1/{kind.name}", params))
         mine = [body for body in page["data"] if body["id"] in wanted]
-        yield {body["id"]: Look(at, row_of(api, kind, body)) for body in mine}
+        if payments and links is not None:  # one whose invoice must be asked for is not answered by a list
+            mine = [body for body in mine if body["id"] in links]
+        yield {body["id"]: Look(at, _row(api, kind, body, links)) for body in mine}
         wanted -= {body["id"] for body in mine}
         found = len(mine)
         more = bool(page.get("has_more") and page["data"])
@@ -70,18 +75,22 @@ def named_row(api: StripeApi, kind: str, object_id: str) -> tuple[str, str] | No
     return row if row[0] else None
 
 
-def looked_up(api: StripeApi, table: str, object_id: str, clock: Clock, linked: Linked) -> Look:
+def looked_up(api: StripeApi, table: str, object_id: str, clock: Clock, links: Links | None) -> Look:
     """Retrieve one object; what Stripe does not have, or says that it deleted, is gone."""
     kind, at = TABLES[table][0], clock()
-    payment = table == "payments"
+    params = {"expand": ["latest_charge"]} if table == "payments" else {}
     try:
-        body = from_json(api.get(f"/v1/{kind.name}/{object_id}", {"expand": ["latest_charge"]} if payment else {}))
+        body = from_json(api.get(f"/v1/{kind.name}/{object_id}", params))
     except StripeMissing:
         return Look(at, None)
     if body.get("deleted"):
         return Look(at, None)
-    joined = _joined(api, body, linked) if payment else {}
-    return Look(at, row_of(api, kind, body) | joined)
+    return Look(at, _row(api, kind, body, links))
+
+
+def _row(api: StripeApi, kind: Kind[Named], body: dict[str, Any], links: Links | None) -> dict[str, str | None]:
+    joined = _joined(api, body, links) if kind.name == "payment_intents" else {}
+    return row_of(api, kind, body) | joined
 
 
 def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str, str | None]:
@@ -97,20 +106,16 @@ def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str,
     return {name: uncopied(value) for name, value in zip(kind.fields, kind.values(one), strict=True)}
 
 
-def _joined(api: StripeApi, body: dict[str, Any], linked: Linked) -> dict[str, str | None]:
-    """Take out of a payment what was given back, and ask which invoice it pays: since 2025-03-31 it does not say."""
+def _joined(api: StripeApi, body: dict[str, Any], links: Links | None) -> dict[str, str | None]:
+    """Take out of a payment what was given back, and add which invoice it pays, unless nobody wants to know."""
     charge = body.get("latest_charge")
     # After a charge that succeeded there is no other, so it is the latest; what failed cannot be given back.
     refunded = charge.get("amount_refunded") or 0 if isinstance(charge, dict) else 0
     body["latest_charge"] = charge["id"] if isinstance(charge, dict) else charge
     row: dict[str, str | None] = {"refunded_amount": str(refunded)}
-    # A payment is never taken from the invoice that it pays to another one, so what our row says need not be asked
-    # again; a wrong link of ours is for the resync.
-    if linked is None or body["id"] in linked:
+    if links is None:
         return row
-    paid = {"payment": {"type": "payment_intent", "payment_intent": body["id"]}}
-    invoices = [each.get("invoice") for each in _all(api, "/v1/invoice_payments", paid)]
-    return row | {"invoice_id": next(iter(invoices), None)}
+    return row | {"invoice_id": links[body["id"]] if body["id"] in links else link_of(api, body["id"])}
 
 
 def _all(api: StripeApi, path: str, params: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -69,7 +69,7 @@ def completed(api: StripeApi, event: Event) -> Event:
     if event.type != NEVER_MADE or event.named:
         return event
     body = from_json(api.get(f"/v2/core/events/{event.id}"))
-    return replace(event, named=named_in(body), payload=to_json(body).decode())
+    return replace(event, named=named_in(body), payload=_kept(body))
 
 
 def account_of(body: dict[str, Any], account: str) -> str:
@@ -90,9 +90,14 @@ def event_of(body: dict[str, Any], account: str) -> Event:
         created=float(created) if isinstance(created, int | float) else datetime.fromisoformat(created).timestamp(),
         api_version=body.get("api_version") or "",
         livemode=bool(body.get("livemode")),
-        payload=to_json(body).decode(),
+        payload=_kept(body),
         named=named_in(body),
     )
+
+
+def _kept(body: dict[str, Any]) -> str:
+    """Write an event as the table keeps it: PostgreSQL has no place for the character zero."""
+    return to_json(body).decode().replace("\\u0000", "\\ufffd")
 
 
 def own_event(row: dict[str, Any]) -> Event:

@@ -12,7 +12,8 @@ from blocks.errors import Misconfigured, SalvorError
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeBusy, StripeRefused
 from tasks.stripe.event_subject import grouped
-from tasks.stripe.replay_fetch import Linked, Look, listed, looked_up, named_row
+from tasks.stripe.replay_fetch import Look, listed, looked_up, named_row
+from tasks.stripe.replay_links import Links, listed_links
 from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import Event, Group, ReplayPlan
 from tasks.stripe.replay_write import EventWriter, Looks
@@ -68,21 +69,22 @@ class Pass:
             shelves.setdefault((group.account, group.table), {})[group.object_id] = group
         for (account, table), shelf in shelves.items():
             wanted = set(shelf)
+            links = self._links(account, shelf) if table == "payments" else {}
             if table:
-                for looks in listed(self.apis[account], table, wanted, self.clock):
+                for looks in listed(self.apis[account], table, wanted, self.clock, links):
                     tasks = [(shelf[each], {(table, each): look}) for each, look in looks.items()]
                     yield pool.submit(self._together, tasks)
             names = sorted(wanted)
             for start in range(0, len(names), CHUNK):
-                yield pool.submit(self._chunk, [shelf[name] for name in names[start : start + CHUNK]])
+                yield pool.submit(self._chunk, [shelf[name] for name in names[start : start + CHUNK]], links)
 
     # --- looking
 
-    def _chunk(self, groups: Sequence[Group]) -> None:
-        tasks, linked = [], self._linked(groups)
+    def _chunk(self, groups: Sequence[Group], links: Links | None) -> None:
+        tasks = []
         for group in groups:
             try:
-                tasks.append((group, self._looks(group, linked)))
+                tasks.append((group, self._looks(group, links)))
             except StripeBusy as error:
                 self.writer.failed(group.events, error, "transient", pause=error.pause)
                 self._note(busy=True)
@@ -98,22 +100,23 @@ class Pass:
         with self._lock:
             self._busy = self._busy + 1 if busy else 0
 
-    def _linked(self, groups: Sequence[Group]) -> Linked:
-        payments = [group.object_id for group in groups if group.table == "payments"]
-        if not payments:
-            return {}
+    def _links(self, account: str, payments: Iterable[str]) -> Links | None:
+        """Give the invoices of payments, as far as they need not be asked one by one; None when nobody wants them."""
         with self.at.database.reading() as connection:
-            return self.at.claims.linked(connection, payments)
+            ours = self.at.claims.linked(connection, list(payments))
+        # A payment is never taken from the invoice that it pays to another one, so what our row says need not be
+        # asked again; a wrong link of ours is for the resync.
+        return None if ours is None else ours | listed_links(self.apis[account], set(payments) - set(ours))
 
-    def _looks(self, group: Group, linked: Linked) -> dict[tuple[str, str], Look]:
+    def _looks(self, group: Group, links: Links | None) -> dict[tuple[str, str], Look]:
         api = self.apis[group.account]
         if group.table:
-            return {(group.table, group.object_id): looked_up(api, group.table, group.object_id, self.clock, linked)}
+            return {(group.table, group.object_id): looked_up(api, group.table, group.object_id, self.clock, links)}
         found = {}
         for account, kind, object_id in sorted({each for event in group.events for each in event.named}):
             there = self._of(account or group.account)
             if row := named_row(there, kind, object_id):
-                found[row] = looked_up(there, *row, self.clock, linked)
+                found[row] = looked_up(there, *row, self.clock, links)
         return found
 
     def _of(self, account: str) -> StripeApi:

@@ -98,8 +98,8 @@ class Shop:
 
     def _look(self, event: Event) -> Look:
         with self.database.reading() as connection:
-            linked = self.claims.linked(connection, [event.object_id])
-        return looked_up(self.api, event.table, event.object_id, self._clock, linked)
+            links = self.claims.linked(connection, [event.object_id])
+        return looked_up(self.api, event.table, event.object_id, self._clock, links)
 
     def _write(self, connection: Connection, event: Event, look: Look) -> bool:
         if look.row is None:

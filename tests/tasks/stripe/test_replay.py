@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from threading import Thread
 
 import pytest
@@ -54,8 +55,7 @@ def test_a_replay_and_the_live_endpoint_at_once_do_everything_once(scene):
 
 def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_and_burns_no_attempt(scene):
     """A 401 is no fault of the events: not one attempt is counted, and with a good key all of them are done."""
-    for number in range(60):  # payments are always retrieved
-        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number}"))
+    paid(scene, 60)
     looks = iter(range(1000))
     late = lambda path, _query: UNKNOWN_KEY if path.startswith("/v1/payment_intents/") and next(looks) > 30 else None  # noqa: E731 - one line of a fault
     scene.stripe.fault = late
@@ -66,6 +66,14 @@ def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_and_burns_no_att
     scene.stripe.fault = lambda _path, _query: None
     assert scene.rehearse().name == "Recovered"
     assert scene.rows("SELECT count(*) FROM payments") == [(60,)]
+
+
+def paid(scene, count: int) -> None:
+    """Let payments be made, and so many newer ones that a list of them would not help: each must be asked for."""
+    for number in range(count):
+        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number}"))
+    for number in range(100):
+        scene.stripe.put("payment_intents", id=f"pi_new_{number}", created=int(time.time()))
 
 
 @pytest.mark.parametrize("refused", ["/v1/events", "/v1/account"])
@@ -136,6 +144,30 @@ def test_types_that_are_none_of_ours_are_kept_and_said(scene):
     assert "radar.new_thing" in ended.unverified[0]
 
 
+def test_a_row_that_does_not_take_an_object_is_a_dead_letter_and_an_odd_character_is_none(scene):
+    """The other objects of the same transaction are done; what PostgreSQL cannot keep of a text is replaced."""
+    for name in ("cus_1", "cus_bad", "cus_2"):
+        scene.stripe.event("customer.created", scene.stripe.put("customers", id=name) | {"description": "a\0b"})
+    scene.rows("ALTER TABLE customers ADD CHECK (id <> 'cus_bad')")
+    ended = scene.rehearse(attempts=1)
+    assert ended.name == "Recovered", ended.message
+    assert scene.rows("SELECT object_id, error_class FROM stripe_events WHERE status = 'dead'") == [
+        ("cus_bad", "state")
+    ]
+    assert scene.rows("SELECT id FROM customers ORDER BY 1") == [("cus_1",), ("cus_2",)]
+
+
+def test_a_row_of_a_later_look_and_one_that_has_come_to_its_end_are_left(scene):
+    """The event is superseded, and its effect happens all the same."""
+    for name, row in (("in_1", "'open', 'infinity'"), ("in_2", "'paid', '-infinity'")):
+        scene.stripe.event("invoice.payment_failed", scene.stripe.put("invoices", id=name, amount_due=5))
+        scene.rows(f"INSERT INTO invoices (id, livemode, status, stripe_observed_at) VALUES ('{name}', false, {row})")
+    assert scene.rehearse().name == "Recovered"
+    assert scene.rows("SELECT amount_due FROM invoices") == [(None,), (None,)]
+    assert set(scene.statuses().values()) == {"superseded"}
+    assert scene.rows("SELECT handler FROM event_effects") == [("send-reminder",), ("send-reminder",)]
+
+
 @pytest.mark.parametrize("case", ["other account", "other mode", "live database", "column"])
 def test_the_wrong_account_mode_database_or_table_is_refused_before_anything_is_written(scene, case):
     """Wrong key, other account, test key against a live database, a table that does not fit: each has its sentence."""
@@ -199,8 +231,7 @@ def test_what_fails_is_tried_again_when_it_is_due_and_not_before_unless_a_person
 
 def test_an_outage_of_stripe_is_no_fault_of_the_events(scene):
     """After ten looks in a row without an answer the run stops; the other events keep all their attempts."""
-    for number in range(40):
-        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number}"))
+    paid(scene, 40)
     scene.stripe.fault = lambda path, _query: LATER if path.startswith("/v1/payment_intents/") else None
     with pytest.raises(Exception, match="asks to wait"):
         scene.rehearse(workers=1)
@@ -248,18 +279,22 @@ def test_who_has_lost_his_claim_cannot_settle_it(scene):
 
 
 def test_more_objects_than_pages_are_listed_and_payments_are_asked_no_more_than_needed(scene):
-    """Three hundred customers cost three pages; a payment whose invoice is known costs one request, else two."""
+    """Three hundred customers cost three pages, a hundred payments one and one for their invoices; alone it is two."""
     for _ in range(300):
         scene.stripe.event("customer.updated", scene.stripe.put("customers"))
-    for number in range(2):
-        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number}"))
-    scene.rows("INSERT INTO payments (id, invoice_id, livemode) VALUES ('pi_0', 'in_known', false)")
+    for number in range(101):
+        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number:03}"))
+    scene.rows("INSERT INTO payments (id, invoice_id, livemode) VALUES ('pi_000', 'in_known', false)")
     assert scene.rehearse().name == "Recovered"
     asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
-    assert asked.count("/v1/customers") == 3
-    assert [path for path in asked if "pay" in path or "charge" in path].count("/v1/invoice_payments") == 1
-    assert sum(path.startswith("/v1/payment_intents/") for path in asked) == 2
-    assert scene.rows("SELECT id, invoice_id FROM payments ORDER BY 1") == [("pi_0", "in_known"), ("pi_1", None)]
+    assert [asked.count(f"/v1/{kind}") for kind in ("customers", "payment_intents", "invoice_payments")] == [3, 1, 1]
+    assert asked.count("/v1/payment_intents/pi_000") == 1  # the second page would have had one
+    assert scene.rows("SELECT invoice_id, count(*) FROM payments GROUP BY 1") == [("in_known", 1), (None, 100)]
+    scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id="pi_alone"))
+    assert scene.rehearse().name == "Recovered"
+    asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
+    assert asked.count("/v1/payment_intents/pi_alone") == 1
+    assert [asked.count(f"/v1/{kind}") for kind in ("payment_intents", "invoice_payments")] == [1, 2]
 
 
 def test_too_many_events_stop_the_listing(scene):
