@@ -1,4 +1,4 @@
-"""Which invoice a payment pays: since 2025-03-31 the payment does not say, and asking for each would double the cost."""
+"""Which invoice a payment pays: since 2025-03-31 it does not say, and asking for each would double the cost."""
 
 from __future__ import annotations
 
