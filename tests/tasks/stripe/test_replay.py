@@ -53,6 +53,20 @@ def test_a_replay_and_the_live_endpoint_at_once_do_everything_once(scene):
     assert_true(scene)
 
 
+def test_two_replays_at_once_do_everything_once_even_without_a_lease(scene):
+    """The lease is to spare work; what keeps effects from being doubled is the claim."""
+    history(scene.stripe, 12)
+    ends = []
+    racers = [Thread(target=lambda: ends.append(scene.rehearse().name)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert sorted(ends)[-1] == "Recovered"
+    assert set(ends) <= {"Recovered", "NothingToDo"}
+    assert_true(scene)
+
+
 def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_and_burns_no_attempt(scene):
     """A 401 is no fault of the events: not one attempt is counted, and with a good key all of them are done."""
     paid(scene, 60)
@@ -263,6 +277,7 @@ def test_an_event_that_the_live_endpoint_is_at_work_on_is_waited_for(scene):
     ended = scene.rehearse()
     assert ended.name == "Recovered", ended.message
     assert scene.statuses().popitem()[1] == "processed"
+    assert sum("/v1/customers/" in path for _, path in scene.stripe.requests) == 1
 
 
 def test_who_has_lost_his_claim_cannot_settle_it(scene):
