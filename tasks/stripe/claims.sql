@@ -15,7 +15,8 @@ ON CONFLICT DO NOTHING
 RETURNING {e.event_id}
 
 -- name: claim
--- Take events that nobody has done and nobody holds. Who gets no row back must not touch that event.
+-- Take events that nobody has done and nobody holds. Who gets no row back must not touch that event. When it is to be
+-- tried next does not bind here: Stripe's own retry may come sooner, and is welcome; the replay waits before it asks.
 UPDATE {events} SET {e.status} = 'processing', {e.attempts} = {e.attempts} + 1, {e.claimed_by} = %(by)s,
        {e.lease_until} = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
  WHERE ({e.account}, {e.event_id}) IN (

@@ -53,6 +53,20 @@ def test_a_replay_and_the_live_endpoint_at_once_do_everything_once(scene):
     assert_true(scene)
 
 
+def test_two_replays_at_once_do_everything_once_even_without_a_lease(scene):
+    """The lease is to spare work; what keeps effects from being doubled is the claim."""
+    history(scene.stripe, 12)
+    ends = []
+    racers = [Thread(target=lambda: ends.append(scene.rehearse().name)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert sorted(ends)[-1] == "Recovered"
+    assert set(ends) <= {"Recovered", "NothingToDo"}
+    assert_true(scene)
+
+
 def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_and_burns_no_attempt(scene):
     """A 401 is no fault of the events: not one attempt is counted, and with a good key all of them are done."""
     paid(scene, 60)
@@ -126,6 +140,7 @@ def test_what_stripe_refuses_for_good_is_dead_at_once_and_what_it_has_not_is_bur
     scene.stripe.event("payment_intent.created", gone)
     assert scene.rehearse().name == "Recovered"
     scene.stripe.event("payment_intent.canceled", scene.stripe.delete("payment_intents", "pi_gone"))
+    paid(scene, 0)
     odd = scene.stripe.event("payment_intent.created", scene.stripe.put("payment_intents", id="pi_odd"))
     scene.stripe.fault = lambda path, _query: REFUSAL if path.endswith("/pi_odd") else None
     assert scene.rehearse().name == "Recovered"
@@ -235,7 +250,8 @@ def test_an_outage_of_stripe_is_no_fault_of_the_events(scene):
     scene.stripe.fault = lambda path, _query: LATER if path.startswith("/v1/payment_intents/") else None
     with pytest.raises(Exception, match="asks to wait"):
         scene.rehearse(workers=1)
-    assert scene.rows("SELECT attempts, count(*) FROM stripe_events GROUP BY 1 ORDER BY 1") == [(0, 30), (1, 10)]
+    [(tried,)] = scene.rows("SELECT count(*) FROM stripe_events WHERE attempts > 0")
+    assert 10 <= tried < 20
 
 
 def test_events_of_connected_accounts_are_asked_of_their_account(scene):
@@ -261,6 +277,7 @@ def test_an_event_that_the_live_endpoint_is_at_work_on_is_waited_for(scene):
     ended = scene.rehearse()
     assert ended.name == "Recovered", ended.message
     assert scene.statuses().popitem()[1] == "processed"
+    assert sum("/v1/customers/" in path for _, path in scene.stripe.requests) == 1
 
 
 def test_who_has_lost_his_claim_cannot_settle_it(scene):
@@ -289,7 +306,10 @@ def test_more_objects_than_pages_are_listed_and_payments_are_asked_no_more_than_
     asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
     assert [asked.count(f"/v1/{kind}") for kind in ("customers", "payment_intents", "invoice_payments")] == [3, 1, 1]
     assert asked.count("/v1/payment_intents/pi_000") == 1  # the second page would have had one
-    assert scene.rows("SELECT invoice_id, count(*) FROM payments GROUP BY 1") == [("in_known", 1), (None, 100)]
+    assert scene.rows("SELECT invoice_id, count(*) FROM payments GROUP BY 1 ORDER BY 1") == [
+        ("in_known", 1),
+        (None, 100),
+    ]
     scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id="pi_alone"))
     assert scene.rehearse().name == "Recovered"
     asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
@@ -336,6 +356,16 @@ def test_an_announcement_that_a_webhook_brought_is_left_to_the_replay_by_the_end
     assert scene.statuses() == {told["id"]: "received"}
     assert scene.rehearse().name == "Recovered"
     assert scene.rows("SELECT amount_due FROM invoices WHERE id = 'in_lost'") == [(7,)]
+
+
+def test_a_charge_that_is_named_leads_to_its_payment(scene):
+    """Of a charge only Stripe can say which payment it is of; one that is gone names nothing."""
+    scene.stripe.put("payment_intents", id="pi_lost", amount=9)
+    scene.stripe.objects["charges"] = {"ch_1": {"id": "ch_1", "object": "charge", "payment_intent": "pi_lost"}}
+    lost = [scene.stripe.never_made({"id": name, "object": "charge"}) for name in ("ch_1", "ch_gone")]
+    assert scene.rehearse().name == "Recovered"
+    assert scene.rows("SELECT id, amount FROM payments") == [("pi_lost", 9)]
+    assert [scene.statuses()[event["id"]] for event in lost] == ["processed", "skipped"]
 
 
 def test_an_announcement_about_an_account_that_is_not_connected_is_a_dead_letter(scene):
