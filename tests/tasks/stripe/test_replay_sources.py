@@ -27,6 +27,20 @@ def test_more_objects_than_pages_are_listed_and_payments_are_asked_no_more_than_
     assert [asked.count(f"/v1/{kind}") for kind in ("payment_intents", "invoice_payments")] == [1, 2]
 
 
+def test_a_list_that_cannot_go_on_and_an_object_of_an_odd_shape_hold_nobody_up(scene):
+    """Who is not on the first page is asked for alone; the odd one is a dead letter, and all others are done."""
+    for number in range(103):
+        scene.stripe.event("customer.updated", scene.stripe.put("customers", id=f"cus_{number:03}"))
+    odd = scene.stripe.event("customer.updated", scene.stripe.put("customers", id="cus_odd", email=["x"]))
+    gone = (400, {"error": {"message": "No such customer.", "code": "resource_missing"}}, {})
+    scene.stripe.fault = lambda path, query: gone if path == "/v1/customers" and "starting_after" in query else None
+    assert scene.rehearse().name == "Recovered"
+    assert scene.rows("SELECT count(*) FROM customers") == [(103,)]
+    dead = scene.rows("SELECT event_id, error_class, error FROM stripe_events WHERE status = 'dead'")
+    assert [row[:2] for row in dead] == [(odd["id"], "permanent")]
+    assert "cus_odd has not the shape that is known (email)" in dead[0][2]
+
+
 def test_too_many_events_stop_the_listing(scene):
     """No more pages are listed than it takes to know; the refusal says what was found, and nothing is kept."""
     for _ in range(900):
