@@ -14,6 +14,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from pydantic import ConfigDict, Field, SecretStr, field_validator
 
 from blocks.app_catalog import misfits
+from blocks.app_refusal import meaning, not_let_in
 from blocks.app_tables import (
     AppTable,
     CustomersTable,
@@ -24,13 +25,10 @@ from blocks.app_tables import (
     SubscriptionsTable,
     UsersTable,
 )
-from blocks.errors import Ambiguous, Misconfigured, SalvorError, Transient
-from blocks.postgres_session import StatementRefused
 
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 _SCHEME = re.compile(r"^postgres(ql)?(\+\w+)?://")
-_WRONG = re.compile(r"password|authentication|does not exist|no pg_hba|role ", re.IGNORECASE)
 
 
 class AppDatabase(Block):
@@ -144,8 +142,7 @@ class AppDatabase(Block):
             # A pooler that hands out another server for each transaction knows no prepared statements.
             connection = psycopg.connect(conninfo, prepare_threshold=None)
         except psycopg.Error as error:
-            kind = Misconfigured if _WRONG.search(str(error)) else Transient
-            raise kind(f"Could not log in to {self.where}: {_first(error)} Correct the AppDatabase block.") from error
+            raise not_let_in(self.where, error) from error
         with connection:
             yield connection
 
@@ -163,20 +160,4 @@ class AppDatabase(Block):
         try:
             yield
         except psycopg.Error as error:
-            raise self._ours(error, wrote=wrote) from error
-
-    def _ours(self, error: psycopg.Error, *, wrote: bool) -> SalvorError:
-        state, said = error.sqlstate or "", _first(error)
-        if state == "42501":
-            return Misconfigured(f"{self.where} does not let Salvor in everywhere: {said}")
-        if not state or state.startswith(("08", "57P")):
-            if wrote:
-                return Ambiguous(f"{self.where} did not answer the commit ({said}): it may have happened.")
-            return Transient(f"{self.where} did not answer ({said}). Nothing of it was done.")
-        if state.startswith(("40", "55P", "57")):
-            return Transient(f"{self.where} gave the statement up ({said}). Nothing of it was done.")
-        return StatementRefused(f"{self.where} refused the statement ({said}). Nothing of it was done.", state)
-
-
-def _first(error: psycopg.Error) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".") + "."
+            raise meaning(self.where, error, wrote=wrote) from error

@@ -30,7 +30,7 @@ class StripeAccount(Block):
 
     secret_key: SecretStr = Field(
         description="Secret key (sk_live_… or sk_test_…), or better a restricted one (rk_…) that may read customers, "
-        "subscriptions, invoices, payments, charges and events. Salvor never writes to Stripe."
+        "subscriptions, invoices, payments, charges and events, also the thin ones (v2). Salvor never writes to Stripe."
     )
     account: str = Field(
         pattern="^acct_[A-Za-z0-9]+$",

@@ -13,6 +13,7 @@ from threading import Event, Lock
 from typing import Any, Self
 
 import stripe
+import urllib3  # what the SDK speaks HTTP with
 from pydantic import TypeAdapter, ValidationError
 
 from blocks.errors import Transient
@@ -39,12 +40,8 @@ class GetOnly(stripe.RequestsClient):
         """Send a GET, and give the SDK the status, the headers and, when it is an error, the body."""
         if method.lower() != "get":
             raise StripeStopped(f"A {method.upper()} to Stripe was about to be sent: Salvor only reads there.")
-        try:
-            body, status, got = super().request(method, url, headers, post_data)
-        except stripe.APIConnectionError as error:
-            # An answer that was cut off in its middle is none either; the SDK would not repeat that request.
-            error.should_retry = error.should_retry or type(error.__cause__).__name__ == "ChunkedEncodingError"
-            raise
+        raw, status, got = self.request_stream(method, url, headers, post_data)
+        body = _read(raw)
         if 200 <= status < 300:  # noqa: PLR2004 - the class of success
             self._thread_local.body = body
             return b"{}", status, got
@@ -145,6 +142,15 @@ class StripeApi:
     def _breathe(self, seconds: float) -> None:
         if self.stopped.wait(seconds) if seconds else self.stopped.is_set():
             raise Transient("Stripe is no longer asked, because the run stops.")
+
+
+def _read(raw: urllib3.BaseHTTPResponse) -> bytes:
+    """Read a body by one call: each small read of the SDK's own loop would wait for all other threads."""
+    try:
+        return raw.read(decode_content=True)
+    except (urllib3.exceptions.HTTPError, OSError) as error:  # cut off in its middle, it is no answer either
+        cut = f"The answer was cut short: {error}"
+        raise stripe.APIConnectionError(cut, should_retry=True) from error  # type: ignore[no-untyped-call]  # the SDK's
 
 
 def backoff(attempt: int, uniform: Callable[[float, float], float] = random.uniform) -> float:

@@ -64,7 +64,7 @@ def ours(error: stripe.StripeError) -> SalvorError:
     if isinstance(error, stripe.APIConnectionError):
         cut: type[SalvorError] = StripeBusy if error.should_retry else StripeStopped
         return cut(f"Stripe could not be reached ({said}).")
-    if status == NOT_FOUND and code == "resource_missing":
+    if code == "resource_missing":  # 404 of the object itself; 400 of the one behind which a list was to go on
         return StripeMissing(f"Stripe does not have this object ({said}).")
     if status == CONFLICT or status >= SERVER_ERROR or isinstance(error, stripe.APIError):
         return StripeBusy(f"Stripe had trouble ({said}).", pause=pause_of(error))

@@ -9,9 +9,10 @@ live endpoint would have written, under the same claims.
 **Diagnosis.** The plan says how many events Stripe has, how many of them are done here, and how many were never
 received. What Stripe calls undelivered is only a hint; all events minus our own ledger is the truth.
 
-**Mitigation.** Run this, again if it says that events wait for another attempt. Dead letters have their error in the
-table of events: mend the cause, then run stripe-requeue. What is older than 30 days, or changed without an event, is
-for stripe-resync.
+**Mitigation.** Run this, again if it says that events wait for their next attempt; with at_once when you have mended
+the cause and need not wait. Dead letters have their error in the table of events: mend it, then run stripe-requeue. If
+Stripe itself is down, this stops: run it again later. What is older than 30 days, or changed without an event, is for
+stripe-resync.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from tasks import queries
 from tasks.stripe.replay_state import ABSORBING, Event
 
 SQL = queries.load(Path(__file__).with_name("claims.sql"))
-PER_TABLE = ("project", "bury", "linked", "modes")
+PER_TABLE = ("project", "bury", "linked", "of_other_mode")
 Rows = list[dict[str, Any]]
 
 
@@ -88,9 +88,9 @@ class Claims:
             return None
         return dict(self._of(connection, "linked", self.database.payments, ids=list(ids)))
 
-    def modes(self, connection: Connection, table: str) -> set[bool]:
-        """Tell of which modes the rows of TABLE are."""
-        return {bool(row[0]) for row in self._of(connection, "modes", self.database.table(table))}
+    def of_other_mode(self, connection: Connection, table: str, *, ours: bool) -> bool:
+        """Tell whether TABLE has rows, and none of our mode."""
+        return bool(self._of(connection, "of_other_mode", self.database.table(table), ours=ours)[0][0])
 
     def _of(self, connection: Connection, query: str, table: AppTable, **values: object) -> list[tuple[Any, ...]]:
         statement = SQL[query].format(t=self.named(table), c=columns(table))

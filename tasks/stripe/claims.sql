@@ -15,7 +15,8 @@ ON CONFLICT DO NOTHING
 RETURNING {e.event_id}
 
 -- name: claim
--- Take events that nobody has done and nobody holds. Who gets no row back must not touch that event.
+-- Take events that nobody has done and nobody holds. Who gets no row back must not touch that event. When it is to be
+-- tried next does not bind here: Stripe's own retry may come sooner, and is welcome; the replay waits before it asks.
 UPDATE {events} SET {e.status} = 'processing', {e.attempts} = {e.attempts} + 1, {e.claimed_by} = %(by)s,
        {e.lease_until} = clock_timestamp() + make_interval(secs => %(lease_seconds)s)
  WHERE ({e.account}, {e.event_id}) IN (
@@ -119,6 +120,6 @@ UPDATE {t} SET {c.deleted_at} = coalesce({c.deleted_at}, %(at)s), {c.observed_at
 -- The invoices that payments of ours are known to pay.
 SELECT {c.id} AS id, {c.invoice_id} AS invoice FROM {t} WHERE {c.id} = ANY(%(ids)s) AND {c.invoice_id} IS NOT NULL
 
--- name: modes
--- Of which modes the rows are: a look at some of them is enough to tell the wrong database.
-SELECT DISTINCT livemode FROM (SELECT {c.livemode} AS livemode FROM {t} LIMIT 1000) AS rows_seen
+-- name: of_other_mode
+-- Whether there are rows, and none of them is of our mode: then it is the wrong database. Ends at the first of ours.
+SELECT EXISTS (SELECT FROM {t}) AND NOT EXISTS (SELECT FROM {t} WHERE {c.livemode} = %(ours)s)

@@ -30,7 +30,7 @@ def truth(value: bool | None) -> str:
     return NULL if value is None else "t" if value else "f"
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=10_000)
 def moment(seconds: int | None) -> str:
     """Write a time, which Stripe gives in whole seconds."""
     return NULL if seconds is None else f"{datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)}+00"

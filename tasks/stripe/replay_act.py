@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from blocks.stripe_api import StripeApi
 from tasks.effects import act
@@ -64,26 +65,26 @@ def replay(  # noqa: PLR0913 - what a run has, without the run
     way = Posting(work) if plan.mode == "post" else work
     passes, patience = 0, float(plan.wait_seconds)
     # What waits for its next attempt is not tried before, in this run or in another, unless a person asks.
-    todo, pause = left(at, events, at_once=plan.at_once)
-    while todo and pause <= patience:
+    due, waiting, pause = left(at, events, at_once=plan.at_once)
+    while waiting and pause <= patience:
         time.sleep(pause)
         patience -= pause
-        way.work(todo)
-        passes += 1
-        todo, pause = left(at, events)
+        if due:
+            way.work(due)
+            passes += 1
+        due, waiting, pause = left(at, events)
         pause = max(pause, way.least_pause)
-    return passes, len(todo)
+    return passes, waiting
 
 
-def left(at: ReplayReach, events: Sequence[Event], *, at_once: bool = False) -> tuple[list[Event], float]:
-    """Give what is neither done nor given up and is due first, and the seconds until then."""
+def left(at: ReplayReach, events: Sequence[Event], *, at_once: bool = False) -> tuple[list[Event], int, float]:
+    """Give what is due now, how many are neither done nor given up, and the seconds until one may be due."""
     with at.database.reading() as connection:
         standing = standing_of(at, connection, [(e.account, e.id) for e in events])
     rows = [(e, row) for e in events if (row := standing.get((e.account, e.id))) and row["status"] not in ENDED]
 
-    def wait(row: dict[str, float | bool | None]) -> float:
+    def wait(row: dict[str, Any]) -> float:
         return HELD_SECONDS if row["held"] else 0.0 if at_once else float(row["due_in"] or 0.0)
 
-    pause = min((wait(row) for _, row in rows), default=0.0)
-    due = [replace(event, attempts=row["attempts"]) for event, row in rows if wait(row) <= pause]
-    return due, pause
+    due = [replace(event, attempts=row["attempts"]) for event, row in rows if wait(row) == 0]
+    return due, len(rows), min((wait(row) for _, row in rows), default=0.0)

@@ -1,4 +1,4 @@
-"""Which invoice a payment pays: since 2025-03-31 the payment does not say, and asking for each would double the cost."""
+"""Which invoice a payment pays: since 2025-03-31 the payment does not say, and asking for each doubles the cost."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from blocks.stripe_api import StripeApi
+from blocks.stripe_errors import StripeMissing
 from tasks.stripe.decide_replay import worth_listing
 
 PAGE = 100
@@ -19,7 +20,10 @@ def listed_links(api: StripeApi, payments: Iterable[str]) -> dict[str, str | Non
     wanted, found, links = set(payments), None, dict[str, str | None]()
     params: dict[str, Any] = {"limit": PAGE}
     while worth_listing(len(wanted), found):
-        page = from_json(api.get("/v1/invoice_payments", params))
+        try:
+            page = from_json(api.get("/v1/invoice_payments", params))
+        except StripeMissing:  # the link behind which the list went on is gone
+            return links
         mine = {_payment(each): each.get("invoice") for each in page["data"] if _payment(each) in wanted}
         links |= mine
         wanted -= set(mine)

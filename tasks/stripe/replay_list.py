@@ -11,6 +11,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from blocks.stripe_api import StripeApi
+from blocks.stripe_errors import StripeMissing
 from tasks.stripe.event_subject import NEVER_MADE, about, named_in
 from tasks.stripe.replay_state import Event
 
@@ -43,7 +44,10 @@ def pages(api: StripeApi, asked: dict[str, Any]) -> Iterator[Bodies]:
     """List snapshot events, newest first."""
     params = dict(asked)
     while True:
-        page = from_json(api.get("/v1/events", params))
+        try:
+            page = from_json(api.get("/v1/events", params))
+        except StripeMissing:  # the last event of the page before is older than 30 days by now, and so is the rest
+            return
         yield page["data"]
         if not page.get("has_more") or not page["data"]:
             return

@@ -14,7 +14,8 @@ from tasks.stripe.replay_state import DONE, Backlog, Event, ReplayPlan, Seen, Ta
 from tasks.stripe.replay_tell import tell_events
 
 SYNCED = ("customers", "subscriptions", "invoices", "payments")
-TABLES = (*SYNCED, "stripe_events", "event_effects")
+MODED = (*SYNCED, "stripe_events")  #: whose rows say of which mode they are
+TABLES = (*MODED, "event_effects")
 OVERLAP_SECONDS = 600  #: the clock of Stripe is not ours
 
 
@@ -43,7 +44,8 @@ def _other_modes(at: ReplayReach) -> list[str]:
     """Name the tables whose rows are of the other mode: the key of a sandbox must not fill a live database."""
     ours, theirs = ("live mode", "a sandbox") if at.account.livemode else ("a sandbox", "live mode")
     with at.database.reading() as connection:
-        wrong = [table for table in TABLES[:-1] if at.claims.modes(connection, table) == {not at.account.livemode}]
+        mode = at.account.livemode
+        wrong = [table for table in MODED if at.claims.of_other_mode(connection, table, ours=mode)]
     return [
         f"The rows of {table} are of {theirs}, and the StripeAccount block names {ours}: this is the wrong database or"
         " the wrong key."

@@ -19,7 +19,7 @@ from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import Event, Group, ReplayPlan
 from tasks.stripe.replay_write import EventWriter, Looks
 
-CHUNK = 20
+CHUNK = 10
 BUSY_LOOKS = 10  #: so many looks in a row that Stripe did not answer are an outage, and no fault of the events
 Task = tuple[Group, Looks]
 Say = Callable[[str, float], None]
@@ -78,22 +78,28 @@ class Pass:
         shelves: dict[tuple[str, str], dict[str, Group]] = {}
         for group in groups:
             shelves.setdefault((group.account, group.table), {})[group.object_id] = group
+        lists = [pool.submit(self._listed, pool, *key, shelf) for key, shelf in shelves.items()]
         chunks: list[tuple[float, list[Group], Links | None]] = []
-        for (account, table), shelf in shelves.items():
-            wanted = set(shelf)
-            links = self._links(account, shelf) if table == "payments" else {}
-            if table:
-                for looks in listed(self.apis[account], table, wanted, self.clock, links):
-                    tasks = [(shelf[each], {(table, each): look}) for each, look in looks.items()]
-                    yield pool.submit(self._together, tasks)
-            names = sorted(wanted)
-            chunks += [
-                (start / len(names), [shelf[name] for name in names[start : start + CHUNK]], links)
-                for start in range(0, len(names), CHUNK)
-            ]
+        for each in lists:
+            submitted, left, links = each.result()
+            yield from submitted
+            starts = range(0, len(left), CHUNK)
+            chunks += [(start / len(left), left[start : start + CHUNK], links) for start in starts]
         # Each table is an endpoint with a limit of its own: all are asked side by side, and come to their end together.
-        for _, chunk, known in sorted(chunks, key=itemgetter(0)):
-            yield pool.submit(self._chunk, chunk, known)
+        for _, chunk, links in sorted(chunks, key=itemgetter(0)):
+            yield pool.submit(self._chunk, chunk, links)
+
+    def _listed(
+        self, pool: ThreadPoolExecutor, account: str, table: str, shelf: dict[str, Group]
+    ) -> tuple[list[Future[None]], list[Group], Links | None]:
+        """List what is cheaper listed; give that, under way, and what is left to be asked for one by one."""
+        wanted, submitted = set(shelf), []
+        links = self._links(account, shelf) if table == "payments" else {}
+        if table:
+            for looks in listed(self.apis[account], table, wanted, self.clock, links):
+                tasks = [(shelf[each], {(table, each): look}) for each, look in looks.items()]
+                submitted.append(pool.submit(self._together, tasks))
+        return submitted, [shelf[name] for name in sorted(wanted)], links
 
     # --- looking
 

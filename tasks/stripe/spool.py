@@ -10,7 +10,6 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -34,6 +33,12 @@ CREATE TABLE IF NOT EXISTS differences (
 CREATE TABLE IF NOT EXISTS notes (name TEXT PRIMARY KEY, value TEXT);
 """
 _PUT = "INSERT OR REPLACE INTO objects (kind, id, key, line, observed, gone) VALUES (?, ?, ?, ?, ?, ?)"
+#: All rows by one statement: SQLite gives the interpreter's lock away for each, and the other threads keep it a while.
+_PUT_ALL = """
+INSERT OR REPLACE INTO objects (kind, id, key, line, observed, gone)
+SELECT ?, json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
+       json_extract(value, '$[3]'), 0 FROM json_each(?)
+"""
 _ROWS = "SELECT id, line, observed, key FROM objects WHERE kind = ? AND gone = 0 ORDER BY id"
 #: What a payment is joined of was asked for at several times: the row is as of the first.
 _PAYMENTS = f"""
@@ -63,7 +68,7 @@ class Spool:
         self._lock = Lock()
         self._db = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
         # A process that dies loses nothing; after a power cut the comparison begins anew.
-        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-32000;" + _TABLES)
+        self._db.executescript("PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA cache_size=-8000;" + _TABLES)
 
     @classmethod
     def of(cls, path: Path) -> Spool:
@@ -95,8 +100,8 @@ class Spool:
     ) -> None:
         """Keep objects (id, key, line, observed) and how far the list PLACE was read, both or neither."""
         with self._whole() as db:
-            db.executemany(_PUT, [(kind, *row, 0) for row in rows])
-            kept = [(place, w.number, json.dumps(asdict(w))) for w in windows]
+            db.execute(_PUT_ALL, [kind, json.dumps(list(rows))])
+            kept = [(place, w.number, json.dumps(vars(w))) for w in windows]
             db.executemany("INSERT OR REPLACE INTO windows VALUES (?, ?, ?)", kept)
 
     @contextmanager

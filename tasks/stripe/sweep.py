@@ -113,7 +113,7 @@ class Sweep:
         try:
             page: Page[Any] = reading.api.read(path, kind.page, {**params, **dict(kind.params)})
         except StripeRefused:
-            if not window.cursor:
+            if window.cursor in ("", window.lost):  # it is not the cursor's fault
                 raise
             with self._change:
                 window.begin_again()

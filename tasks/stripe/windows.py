@@ -37,6 +37,7 @@ class Window:
     read: int = 0  #: how many were
     done: bool = False
     below: int = 0  #: only what was made before it is left to read; 0 until it had to begin again
+    lost: str = ""  #: the cursor that was given up for it
 
     @property
     def frontier(self) -> int:
@@ -61,7 +62,7 @@ class Window:
 
     def begin_again(self) -> None:
         """Give the cursor up, because its object is gone; those of its second come once more."""
-        self.cursor, self.below = "", self.oldest + 1
+        self.lost, self.cursor, self.below = self.cursor, "", self.oldest + 1
 
 
 @dataclass

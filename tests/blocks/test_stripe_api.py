@@ -62,6 +62,7 @@ ANSWERS = [
     pytest.param((403, error(), {}), StripeForbidden, 1, id="403"),
     pytest.param((404, error(code="resource_missing"), {}), StripeMissing, 1, id="404 of an object"),
     pytest.param((404, error("Unrecognized request URL"), {}), StripeRefused, 1, id="404 of an address"),
+    pytest.param((400, error(code="resource_missing"), {}), StripeMissing, 1, id="400 of a cursor"),
     pytest.param((400, error(code="parameter_unknown"), {}), StripeRefused, 1, id="400"),
     pytest.param((402, error(code="card_declined"), {}), StripeRefused, 1, id="402"),
     pytest.param((409, error(), {}), StripeBusy, ATTEMPTS, id="409"),

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from threading import Event
 
@@ -33,6 +34,8 @@ def scene(prefect_server, book, ledger_server) -> Iterator[Scene]:
         for number in range(OBJECTS):
             it.stripe.event(EFFECT, it.stripe.put("subscriptions"))
             it.stripe.event("payment_intent.succeeded", it.stripe.put("payment_intents", id=f"pi_{number}"))
+        for _ in range(100):  # newer ones: a list of them would not help, so each payment is asked for
+            it.stripe.put("payment_intents", created=int(time.time()))
         yield it
 
 

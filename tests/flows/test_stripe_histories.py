@@ -75,19 +75,19 @@ def assert_equal(scene: Scene, fake: FakeStripe) -> None:
     assert sorted(key for (key,) in scene.rows("SELECT event_id FROM event_effects")) == due
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_after_any_history_and_any_deliveries_the_shop_equals_the_truth(scene, fake, seed):
     """Delivered in any order, twice, late, by Stripe's own retries or never, while the replay runs, in two versions."""
     fake.seed(customers=5, subscriptions_per_customer=1, seed=seed)
     with serving(scene.shop()) as url:
         fake.webhook_endpoint(url, secret=fake.webhook_secret)
-        fake.random_history(60, seed)
+        fake.random_history(35, seed)
         fake.drop_webhooks(seen_as="failed")
         fake.deliver(share=0.3)
         fake.drop_webhooks(on=False)
         fake.deliver(shuffle=seed, duplicates=0.3, share=0.4)
         fake.account_version("2024-06-20")
-        fake.random_history(30, seed + 100, missing=0.1)
+        fake.random_history(15, seed + 100, missing=0.2)
         race = Thread(target=fake.advance, args=(86_400,), kwargs={"shuffle": seed + 1, "duplicates": 0.3})
         race.start()
         first = scene.rehearse()
@@ -105,7 +105,7 @@ def test_a_disabled_endpoint_gets_nothing_and_the_replay_everything(scene, fake)
     with serving(scene.shop()) as url:
         endpoint = fake.webhook_endpoint(url, secret=fake.webhook_secret)
         fake.set_endpoint(endpoint["id"], "disabled")
-        fake.random_history(40, 7)
+        fake.random_history(25, 7)
         fake.deliver()
         fake.set_endpoint(endpoint["id"], "enabled")
     assert scene.statuses() == {}

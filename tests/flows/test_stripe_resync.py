@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from prefect.settings import PREFECT_API_URL
 from pydantic import SecretStr
 
-from blocks.ledger import outbox, runs
+from blocks.ledger import outbox
 from blocks.ledger.block import Ledger
+from flows.stripe_resync import stripe_resync
+from tasks.stripe.policies import ResyncPolicy
 from tests.flows.stripe_drift import Drifted, drifting
-from tests.ledgers import silence
+from tests.flows.test_approval import Asked as AskedFailover
+
+#: What an effect is due for.
+KINDS = (
+    "customer.subscription.created",
+    "customer.subscription.deleted",
+    "invoice.paid",
+    "invoice.payment_failed",
+)
 
 XIDS = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text"
 
@@ -216,60 +221,52 @@ def test_a_table_that_does_not_fit_is_said(shop, statement, said):
     assert len(shop.fake.requests()) == before
 
 
+class Asked(AskedFailover):
+    """A resync that waits for a person."""
+
+    def _run(self, **parameters):
+        self.state = stripe_resync("shop", return_state=True, **parameters)
+
+
 def test_a_customer_who_is_two_users_stays_with_the_owner_of_its_subscriptions(shop):
-    """It is reported; a repair asks a person first; a new customer row knows its user."""
+    """It is only reported, until a repair is wanted and a person has approved it; then it can be given back."""
     customer, user = next((key, row["user_id"]) for key, row in shop.fake.truth("customers")["customers"].items())
     shop.sql("INSERT INTO users (id, stripe_customer_id) VALUES (%s, %s), (9001, %s)", user, customer, customer)
     assert shop.resync().name == "Recovered"
     assert shop.sql("SELECT user_id FROM customers WHERE id = %s", customer) == [(user,)]
     said = shop.resync()
-    assert "1 customers are several users" in said.message
+    assert f"1 customers are several users ({customer})" in said.message
+    before = shop.rows(everything=True)
     plan = report(shop.resync(duplicates="repair", dry_run=True)).plan
     assert f"{customer} stays with user {user} and is taken from 9001" in plan.ask
-
-
-KILLED = """
-import os, signal, sys
-from blocks import app_rows
-real, number = app_rows.SyncedRows.repair, int(sys.argv[2])
-count = 0
-def repair(self, *given):
-    global count
-    done = real(self, *given)
-    count += 1
-    if count == number:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return done
-app_rows.SyncedRows.repair = repair
-from flows.stripe_resync import stripe_resync
-from tasks.stripe.policies import ResyncPolicy
-stripe_resync(sys.argv[1], ResyncPolicy(dry_run=False), return_state=True)
-"""
-
-
-@pytest.mark.parametrize("number", [1, 3])
-def test_a_run_that_is_killed_in_its_act_is_finished_by_the_next(shop, number):
-    """A table is changed whole or not at all, and the next run finds what is left."""
-    shop.fill()
-    shop.drift()
-    env = os.environ | {"PREFECT_API_URL": PREFECT_API_URL.value() or "", "PYTHONPATH": "."}
-    done = subprocess.run([sys.executable, "-c", KILLED, "shop", str(number)], env=env, check=False, timeout=60)
-    assert done.returncode == -signal.SIGKILL
-    shop_rows = shop.rows()
-    assert shop_rows != shop.truth()
-    expire()
-    state = shop.resync()
+    run = Asked(ledger(), policy=ResyncPolicy(dry_run=False, duplicates="repair", approval_seconds=60))
+    assert f"{customer} stays with user {user}" in run.waits()
+    assert shop.rows(everything=True) == before
+    run.answer(decision="approve", approver="Bob")
+    state = run.ends()
     assert state.name == "Recovered", state.message
+    assert dict(shop.sql("SELECT id, stripe_customer_id FROM users")) == {user: customer, 9001: None}
+    assert shop.undo(shop.runs()[-1]).name == "Recovered"
+    assert shop.rows(everything=True) == before
+
+
+def test_replay_and_resync_together_equal_the_truth_with_each_effect_once(shop):
+    """Webhooks were lost and rows are wrong: in either order, and a second time, nothing is done twice."""
+    shop.fill()
+    shop.fake.random_history(60, 9)
+    shop.drift()
+    replay = {"settle_seconds": 0, "wait_seconds": 10}
+    assert shop.resync().name == "Recovered"
+    assert shop.scene.run(**replay).name == "Recovered"
+    shop.fake.random_history(30, 10)
+    assert shop.scene.run(**replay).name == "Recovered"
+    assert shop.resync().name in {"Recovered", "NothingToDo"}
     assert shop.rows() == shop.truth()
+    due = sorted(event["id"] for event in shop.fake.events() if event["type"] in KINDS)
+    assert [row[0] for row in shop.sql("SELECT event_id FROM event_effects ORDER BY 1")] == due
+    assert (shop.scene.run(**replay).name, shop.resync().name) == ("NothingToDo", "NothingToDo")
 
 
 def ledger() -> Ledger:
     """Load the ledger that the flows use."""
     return Ledger.load("ledger")
-
-
-def expire() -> None:
-    """Let the dead run's lease end."""
-    for run in runs.history(ledger()):
-        if run.ended_at is None:
-            silence(ledger(), run.id)

@@ -115,7 +115,9 @@ def test_a_plan_counts_what_was_never_received_and_what_was_not_finished():
     plan = decide_replay(Backlog(seen(stripe=8, own=1, already=6), events), ReplayPolicy(effects=("a=b", "a=c"))).plan
     assert plan
     assert (plan.events, plan.new, plan.objects, plan.already) == (3, 1, 3, 6)
-    assert plan.why.startswith("3 of 9 events are not done: 1 were never received, 2 were received and not finished.")
+    assert plan.why.startswith(
+        "3 of 9 events were not done: 1 had never been received, 2 were received and not finished."
+    )
     assert plan.by_type == (("invoice.paid", 2), ("invoice.voided", 1))
     assert plan.effects == (("a", "b"), ("a", "c"))
 

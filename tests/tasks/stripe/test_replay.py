@@ -53,6 +53,19 @@ def test_a_replay_and_the_live_endpoint_at_once_do_everything_once(scene):
     assert_true(scene)
 
 
+def test_two_replays_at_once_do_everything_once_even_without_a_lease(scene):
+    """The lease is to spare work; what keeps effects from being doubled is the claim."""
+    history(scene.stripe, 12)
+    ends = []
+    racers = [Thread(target=lambda: ends.append(scene.rehearse().name)) for _ in range(2)]
+    for racer in racers:
+        racer.start()
+    for racer in racers:
+        racer.join()
+    assert {"Recovered"} <= set(ends) <= {"Recovered", "NothingToDo"}
+    assert_true(scene)
+
+
 def test_a_key_that_is_withdrawn_in_the_middle_stops_everything_and_burns_no_attempt(scene):
     """A 401 is no fault of the events: not one attempt is counted, and with a good key all of them are done."""
     paid(scene, 60)
@@ -126,6 +139,7 @@ def test_what_stripe_refuses_for_good_is_dead_at_once_and_what_it_has_not_is_bur
     scene.stripe.event("payment_intent.created", gone)
     assert scene.rehearse().name == "Recovered"
     scene.stripe.event("payment_intent.canceled", scene.stripe.delete("payment_intents", "pi_gone"))
+    paid(scene, 0)
     odd = scene.stripe.event("payment_intent.created", scene.stripe.put("payment_intents", id="pi_odd"))
     scene.stripe.fault = lambda path, _query: REFUSAL if path.endswith("/pi_odd") else None
     assert scene.rehearse().name == "Recovered"
@@ -235,7 +249,8 @@ def test_an_outage_of_stripe_is_no_fault_of_the_events(scene):
     scene.stripe.fault = lambda path, _query: LATER if path.startswith("/v1/payment_intents/") else None
     with pytest.raises(Exception, match="asks to wait"):
         scene.rehearse(workers=1)
-    assert scene.rows("SELECT attempts, count(*) FROM stripe_events GROUP BY 1 ORDER BY 1") == [(0, 30), (1, 10)]
+    [(tried,)] = scene.rows("SELECT count(*) FROM stripe_events WHERE attempts > 0")
+    assert 10 <= tried < 20
 
 
 def test_events_of_connected_accounts_are_asked_of_their_account(scene):
@@ -261,6 +276,7 @@ def test_an_event_that_the_live_endpoint_is_at_work_on_is_waited_for(scene):
     ended = scene.rehearse()
     assert ended.name == "Recovered", ended.message
     assert scene.statuses().popitem()[1] == "processed"
+    assert sum("/v1/customers/" in path for _, path in scene.stripe.requests) == 1
 
 
 def test_who_has_lost_his_claim_cannot_settle_it(scene):
@@ -276,74 +292,6 @@ def test_who_has_lost_his_claim_cannot_settle_it(scene):
     deliver(slow, event)
     assert scene.rows("SELECT status, claimed_by FROM stripe_events") == [("processing", "another")]
     assert scene.rows("SELECT (SELECT count(*) FROM invoices), (SELECT count(*) FROM event_effects)") == [(0, 0)]
-
-
-def test_more_objects_than_pages_are_listed_and_payments_are_asked_no_more_than_needed(scene):
-    """Three hundred customers cost three pages, a hundred payments one and one for their invoices; alone it is two."""
-    for _ in range(300):
-        scene.stripe.event("customer.updated", scene.stripe.put("customers"))
-    for number in range(101):
-        scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id=f"pi_{number:03}"))
-    scene.rows("INSERT INTO payments (id, invoice_id, livemode) VALUES ('pi_000', 'in_known', false)")
-    assert scene.rehearse().name == "Recovered"
-    asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
-    assert [asked.count(f"/v1/{kind}") for kind in ("customers", "payment_intents", "invoice_payments")] == [3, 1, 1]
-    assert asked.count("/v1/payment_intents/pi_000") == 1  # the second page would have had one
-    assert scene.rows("SELECT invoice_id, count(*) FROM payments GROUP BY 1") == [("in_known", 1), (None, 100)]
-    scene.stripe.event("payment_intent.succeeded", scene.stripe.put("payment_intents", id="pi_alone"))
-    assert scene.rehearse().name == "Recovered"
-    asked = [path.partition("?")[0] for _, path in scene.stripe.requests]
-    assert asked.count("/v1/payment_intents/pi_alone") == 1
-    assert [asked.count(f"/v1/{kind}") for kind in ("payment_intents", "invoice_payments")] == [1, 2]
-
-
-def test_too_many_events_stop_the_listing(scene):
-    """No more pages are listed than it takes to know; the refusal says what was found, and nothing is kept."""
-    for _ in range(900):
-        scene.stripe.event("customer.updated", scene.stripe.put("customers", id="cus_1"), age=600)
-    ended = scene.rehearse(max_events=150)
-    assert ended.name == "Refused"
-    assert ended.message.startswith("200 events that nobody has done were found when the listing was stopped")
-    assert sum(path.startswith("/v1/events") for _, path in scene.stripe.requests) < 9
-    assert scene.statuses() == {}
-
-
-def test_many_types_are_asked_for_in_groups(scene):
-    """Stripe takes twenty at once; the events of all twenty-five come."""
-    kinds = [f"lab.kind_{number:02}" for number in range(25)]
-    for kind in (*kinds, "lab.other"):
-        scene.stripe.event(kind, {"object": "lab.thing", "id": "x_1"})
-    ended = scene.rehearse(types=tuple(kinds))
-    assert ended.name == "Recovered", ended.message
-    assert scene.rows("SELECT count(*), count(*) FILTER (WHERE type = 'lab.other') FROM stripe_events") == [(25, 0)]
-
-
-def test_what_stripe_could_never_tell_is_looked_up_though_nobody_was_told(scene):
-    """The announcement is listed; the objects it names, asked for one by one, are brought up to date."""
-    lost = scene.stripe.put("subscriptions", id="sub_lost", status="past_due")
-    told = scene.stripe.never_made(lost)
-    ended = scene.rehearse()
-    assert ended.name == "Recovered", ended.message
-    assert scene.rows("SELECT status FROM subscriptions WHERE id = 'sub_lost'") == [("past_due",)]
-    assert scene.statuses() == {told["id"]: "processed"}
-    assert scene.rehearse().name == "NothingToDo"
-
-
-def test_an_announcement_that_a_webhook_brought_is_left_to_the_replay_by_the_endpoint(scene):
-    """The webhook is thin: which objects it is about is asked of Stripe."""
-    told = scene.stripe.never_made(scene.stripe.put("invoices", id="in_lost", amount_due=7))
-    deliver(scene.shop(), {name: value for name, value in told.items() if name != "data"})
-    assert scene.statuses() == {told["id"]: "received"}
-    assert scene.rehearse().name == "Recovered"
-    assert scene.rows("SELECT amount_due FROM invoices WHERE id = 'in_lost'") == [(7,)]
-
-
-def test_an_announcement_about_an_account_that_is_not_connected_is_a_dead_letter(scene):
-    """Its error says what to add to the block."""
-    told = scene.stripe.never_made(scene.stripe.put("customers"), context="acct_strange")
-    assert scene.rehearse().name == "Recovered"
-    assert scene.statuses() == {told["id"]: "dead"}
-    assert "acct_strange is not among connected_accounts" in scene.rows("SELECT error FROM stripe_events")[0][0]
 
 
 def test_events_are_sent_once_to_an_application_that_only_speaks_http(scene):

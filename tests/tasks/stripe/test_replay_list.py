@@ -9,6 +9,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from blocks.stripe_errors import StripeMissing
 from tasks.stripe.event_subject import NEVER_MADE
 from tasks.stripe.replay_list import completed, event_of, pages, questions, thin_pages
 
@@ -16,12 +17,15 @@ from tasks.stripe.replay_list import completed, event_of, pages, questions, thin
 class Asked:
     """Gives prepared answers, and keeps what was asked."""
 
-    def __init__(self, *answers: dict[str, Any]) -> None:
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
         self.answers, self.seen = list(answers), []
 
     def get(self, path: str, params: dict[str, Any] | None = None) -> bytes:
         self.seen.append((path, dict(params or {})))
-        return json.dumps(self.answers.pop(0)).encode()
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return json.dumps(answer).encode()
 
 
 @settings(deadline=None, max_examples=60)
@@ -44,6 +48,12 @@ def test_a_list_is_read_to_its_end():
     api = Asked({"data": [{"id": "evt_2"}], "has_more": True}, {"data": [{"id": "evt_1"}], "has_more": False})
     assert [body["id"] for page in pages(api, {"limit": 100}) for body in page] == ["evt_2", "evt_1"]
     assert api.seen == [("/v1/events", {"limit": 100}), ("/v1/events", {"limit": 100, "starting_after": "evt_2"})]
+
+
+def test_an_event_that_grows_too_old_between_two_pages_ends_the_list():
+    """All that comes after it is older still."""
+    api = Asked({"data": [{"id": "evt_1"}], "has_more": True}, StripeMissing("No such event: 'evt_1'"))
+    assert list(pages(api, {"limit": 100})) == [[{"id": "evt_1"}]]
 
 
 def test_thin_events_are_read_by_the_address_of_the_next_page():
