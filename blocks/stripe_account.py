@@ -50,8 +50,8 @@ class StripeAccount(Block):
     )
     connected_accounts: list[str] = Field(
         default_factory=list,
-        description="Connected accounts (acct_…) whose events are handled and whose objects are compared too: all those "
-        "whose objects are in the database. Empty: none.",
+        description="Connected accounts (acct_…) whose events are handled and whose objects are compared too: "
+        "all those whose objects are in the database. Empty: none.",
     )
     rate_share: float = Field(
         default=0.6,
