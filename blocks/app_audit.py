@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import sql
 
@@ -32,10 +32,14 @@ _STANDS, _BACK = (
     for side in ("after", "before")
 )
 _LOOK = """
-SELECT c.row_id, {stands}, {back}
-FROM {audit} c LEFT JOIN {table} t ON t.{id}::text = c.row_id
-WHERE c.run_id = %(run)s AND c.table_name = %(table)s ORDER BY c.number
+SELECT count(*) FILTER (WHERE stands), count(*) FILTER (WHERE back AND NOT stands),
+       count(*) FILTER (WHERE NOT back AND NOT stands),
+       coalesce(array_agg(row_id ORDER BY number) FILTER (WHERE NOT back AND NOT stands), '{{}}')
+FROM (SELECT c.number, c.row_id, {stands} AS stands, {back} AS back
+      FROM {audit} c LEFT JOIN {table} t ON t.{id}::text = c.row_id
+      WHERE c.run_id = %(run)s AND c.table_name = %(table)s) each
 """
+NAMED = 100
 #: What the run added is removed, what it removed (it gave back an addition) is added, the rest gets its old values.
 _GIVE_BACK = """
 WITH held AS MATERIALIZED (
@@ -92,6 +96,15 @@ def added(table: AppTable, fields: Sequence[str]) -> list[str]:
     return named + [each for each in kept(table, fields) if each not in named]
 
 
+class Standing(NamedTuple):
+    """How the rows that a run changed are now."""
+
+    stands: int
+    given_back: int
+    moved: int  #: somebody changed them again since
+    moved_rows: tuple[str, ...]  #: the first of those
+
+
 class Audited:
     """What was changed in one table."""
 
@@ -100,9 +113,10 @@ class Audited:
         self.database, self.name, self.mapping = database, name, database.table(name)
         self.fields = tuple(field for field in fields if field in self.mapping.columns())
 
-    def look(self, connection: Connection, run_id: str) -> list[tuple[str, bool, bool]]:
-        """Say of every row that a run changed whether it is as the run left it, and whether it is as it was before."""
-        return connection.execute(self._filled(_LOOK), self._given(run_id)).fetchall()
+    def look(self, connection: Connection, run_id: str) -> Standing:
+        """Say how many rows are as a run left them, how many as they were before, and which are neither."""
+        stands, back, moved, rows = connection.execute(self._filled(_LOOK), self._given(run_id)).fetchall()[0]
+        return Standing(stands, back, moved, tuple(rows[:NAMED]))
 
     def give_back(self, connection: Connection, run_id: str, by: str) -> int:
         """Bring back every row that is still as the run left it, and note that BY did."""

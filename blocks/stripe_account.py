@@ -49,7 +49,9 @@ class StripeAccount(Block):
         description="API version that Salvor asks for, whatever the account's own default is.",
     )
     connected_accounts: list[str] = Field(
-        default_factory=list, description="Connected accounts (acct_…) whose events are handled too; empty: none."
+        default_factory=list,
+        description="Connected accounts (acct_…) whose events are handled and whose objects are compared too: "
+        "all those whose objects are in the database. Empty: none.",
     )
     rate_share: float = Field(
         default=0.6,

@@ -25,6 +25,8 @@ from tasks.stripe.state import Drift, Repaired, ResyncPlan
 @probe
 def observe_drift(at: ReplayReach, policy: ResyncPolicy) -> Drift:
     """Compare everything that the policy asks for."""
+    # Said from here, because only this thread knows the run that the progress bar belongs to.
+    current().progress.say("Making sure that key and tables belong together", 0)
     refuse_misfits(at.database, policy)
     folder = _folder(at.target)
     with at.apis() as apis:

@@ -122,6 +122,7 @@ class Change(Frozen):
     stands: int  #: the row is as the run left it
     given_back: int  #: the row is as it was before the run
     moved: tuple[str, ...] = ()  #: rows that were changed again since: left alone
+    moved_rows: int = 0  #: how many those are; not all may be named
 
 
 class Changes(Frozen):
@@ -139,17 +140,23 @@ class Changes(Frozen):
         return sum(each.stands for each in self.tables)
 
     @property
+    def moved_rows(self) -> int:
+        """How many rows are left alone."""
+        return sum(each.moved_rows for each in self.tables)
+
+    @property
     def moved(self) -> tuple[str, ...]:
-        """Name the rows that are left alone."""
+        """Name the first rows that are left alone."""
         return tuple(f"{each.table} {row}" for each in self.tables for row in each.moved)
 
 
 class UndoPlan(Plan):
     """Which run's changes are given back."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"moved"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"moved", "moved_rows"})
 
     run_id: str
     tables: tuple[str, ...]
     changes: int
     moved: tuple[str, ...] = ()
+    moved_rows: int = 0

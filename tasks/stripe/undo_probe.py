@@ -26,12 +26,13 @@ def observe_changes(at: ReplayReach, policy: UndoPolicy) -> Changes:
 
 def _change(at: ReplayReach, connection: Connection, name: str, run_id: str) -> Change | None:
     fields = USER_FIELDS if name == "users" else fields_of(name)
-    rows = app_audit.Audited(at.database, name, fields).look(connection, run_id)
-    if not rows:
+    found = app_audit.Audited(at.database, name, fields).look(connection, run_id)
+    if not found.stands + found.given_back + found.moved:
         return None
     return Change(
         table=name,
-        stands=sum(stands for _, stands, _ in rows),
-        given_back=sum(back for _, stands, back in rows if not stands),
-        moved=tuple(row for row, stands, back in rows if not stands and not back),
+        stands=found.stands,
+        given_back=found.given_back,
+        moved=found.moved_rows,
+        moved_rows=found.moved,
     )

@@ -226,6 +226,52 @@ def test_a_payment_gets_its_parent_back_where_stripe_has_it(shop, work):
     assert {old, new} <= set(shop.rows()["invoices"])
 
 
+def test_what_it_does_not_know_is_kept_and_said(shop, work):
+    """An unknown status, currencies without or with three decimals, and a long list of items, as Stripe says them."""
+    odd, many = list(shop.fake.truth("subscriptions")["subscriptions"])[:2]
+    customer = next(iter(shop.fake.truth("customers")["customers"]))
+    shop.fake.act("subscription.set_status", subscription=odd, status="hibernating")
+    shop.fake.act("subscription.add_items", subscription=many, count=25)
+    money = [("jpy", 500), ("kwd", 1500)]
+    paid = [shop.fake.act("payment.create", customer=customer, amount=a, currency=c)["id"] for c, a in money]
+    drift, after = work.heal()
+    assert drift.unknown == ("subscriptions: hibernating (1)",)
+    assert rows_left(after) == 0
+    assert shop.rows() == shop.truth()
+    assert shop.sql("SELECT currency, amount FROM payments WHERE id = ANY (%s) ORDER BY 1", paid) == money
+    assert any("subscription_items" in request["path"] for request in shop.fake.requests())
+
+
+def test_a_deleted_customer_gets_a_tombstone_and_a_lost_row_comes_back(shop, work):
+    """What Stripe no longer has is confirmed by asking for it; no row is deleted."""
+    shop.fill()
+    gone, lost = list(shop.fake.truth("customers")["customers"])[:2]
+    shop.fake.act("customer.delete", customer=gone, generated=False)
+    shop.sql("DELETE FROM customers WHERE id = %s", lost)
+    drift, after = work.heal()
+    customers = next(table for table in drift.tables if table.table == "customers")
+    assert (customers.tombstone, customers.insert, customers.drift, rows_left(after)) == (1, 1, 2, 0)
+    assert shop.sql("SELECT stripe_deleted_at IS NOT NULL FROM customers WHERE id = %s", gone) == [(True,)]
+    assert shop.rows() == shop.truth()
+    assert work.compare().drift == 0
+
+
+def test_what_changes_in_stripe_after_the_comparison_is_named_and_no_drift(shop, work):
+    """Its event tells of it; a row that somebody else changed meanwhile is left, and is drift."""
+    shop.fill()
+    first, second, third = list(shop.fake.truth("customers")["customers"])[:3]
+    shop.sql("UPDATE customers SET email = 'wrong' WHERE id = ANY (%s)", [first, second])
+    drift = work.compare()
+    shop.sql("UPDATE customers SET email = 'somebody' WHERE id = %s", second)
+    assert work.repair(drift) == 1
+    shop.fake.act("customer.update", customer=third, email="late@x")
+    after = work.again(drift)
+    assert after.moving == (f"customers {third}",)
+    assert after.left == (f"customers {second}",)
+    assert rows_left(after) == 1
+    assert shop.sql("SELECT email FROM customers WHERE id = %s", second) == [("somebody",)]
+
+
 def test_users_who_are_several_customers_are_named(shop, work):
     """By the metadata of Stripe's customers; nothing is changed for it."""
     first, second = (shop.fake.act("customer.create", metadata={"user_id": "5000"})["id"] for _ in range(2))

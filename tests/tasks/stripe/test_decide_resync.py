@@ -128,7 +128,7 @@ def test_an_undo_needs_a_run_and_rows_that_stand():
     none = Changes(**at)
     assert decide_undo(none, UndoPolicy(run_id="x")).verdict == "refuse"
     assert decide_undo(none, UndoPolicy()).verdict == "refuse"
-    moved = Changes(**at, tables=(Change(table="customers", stands=0, given_back=0, moved=("cus_1",)),))
+    moved = Changes(**at, tables=(Change(table="customers", stands=0, given_back=0, moved=("cus_1",), moved_rows=1),))
     assert "customers cus_1" in decide_undo(moved, UndoPolicy(run_id="x")).why
     stands = Changes(**at, tables=(Change(table="customers", stands=2, given_back=0),))
     made = decide_undo(stands, UndoPolicy(run_id="x")).plan

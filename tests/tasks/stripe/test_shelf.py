@@ -115,7 +115,7 @@ def test_a_comparison_that_is_not_there_proves_nothing(tmp_path):
 def test_a_page_is_kept_whole_or_not_at_all(tmp_path):
     """What fails in the middle leaves neither rows nor cursor, and the file can be written again."""
     spool = Spool(tmp_path / "x.spool")
-    with pytest.raises(sqlite3.Error):
+    with pytest.raises((sqlite3.Error, TypeError)):
         spool.put("customers", [("cus_1", "", "line", 1.0), ("cus_2", "", object(), 1.0)], "p", [Window(0, 0, 9)])  # type: ignore[list-item]  # what must not be
     assert not spool.known("customers", "cus_1")
     assert spool.windows("p") is None

@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 
 from tasks.stripe.windows import Window, Windows, covered
 
-UNTIL = 10_000
-bursts = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 120)), max_size=12)  # seconds after the last, how many
+AHEAD = 60  #: seconds in which something can still be made
+#: Seconds after the last burst, and how many are made in it; large enough that somebody has something to steal.
+bursts = st.lists(st.tuples(st.integers(0, 400), st.integers(1, 150)), max_size=4).flatmap(
+    lambda few: st.integers(1, 5).map(lambda times: few * times)
+)
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,12 @@ class Listed:
         return it
 
     def add(self, created: int) -> None:
-        self.things.append(Thing(f"x{len(self.things) + len(self.gone)}", min(created, UNTIL - 1)))
+        self.things.append(Thing(f"x{len(self.things) + len(self.gone)}", created))
         self.things.sort(key=lambda thing: (thing.created, int(thing.id[1:])))
+
+    @property
+    def until(self) -> int:
+        return max((thing.created for thing in self.things), default=0) + AHEAD
 
     def delete(self, number: int) -> None:
         thing = self.things.pop(number % len(self.things))
@@ -63,7 +70,7 @@ Pick = Callable[[int], int]
 
 def read(listed: Listed, pick: Pick, size: int, workers: int, meanwhile: Callable[[], None]) -> tuple[Windows, Counter]:
     """Let WORKERS read the list; PICK says whose answer comes next, and MEANWHILE what happens before it is given."""
-    windows, seen, asked = Windows.whole(0, UNTIL), Counter[str](), list[tuple[Window, dict[str, Any]]]()
+    windows, seen, asked = Windows.whole(0, listed.until), Counter[str](), list[tuple[Window, dict[str, Any]]]()
     while not windows.finished:
         while len(asked) < workers and (window := windows.take()):
             asked.append((window, window.params()))
@@ -88,7 +95,7 @@ def test_each_object_comes_exactly_once_whoever_reads_what(found, size, workers,
     assert seen == Counter(thing.id for thing in listed.things)
     assert covered(windows.windows)
     assert min(w.since for w in windows.windows) == 0
-    assert max(w.until for w in windows.windows) == UNTIL
+    assert max(w.until for w in windows.windows) == listed.until
 
 
 @settings(max_examples=40, deadline=None)
@@ -97,14 +104,14 @@ def test_what_is_there_all_the_time_is_listed_though_others_come_and_go(found, s
     """None is lost by what is made or deleted meanwhile; twice only where a deleted cursor is refused."""
     listed = Listed.of(found)
     listed.forgetful = forgetful
-    before = {thing.id for thing in listed.things}
+    before, latest = {thing.id for thing in listed.things}, listed.until - 1
 
     def meanwhile() -> None:
         for what in data.draw(st.lists(st.integers(-50, 50), max_size=3)):
             if what < 0 and listed.things:
                 listed.delete(what)
             elif what >= 0:
-                listed.add(UNTIL - 50 + what)
+                listed.add(latest - what)
 
     _, seen = read(listed, lambda n: data.draw(st.integers(0, n - 1)), size, workers, meanwhile)
     assert before - set(listed.gone) <= set(seen)
