@@ -26,6 +26,11 @@ CREATE TABLE IF NOT EXISTS salvor.stripe_changes (
 );
 CREATE INDEX IF NOT EXISTS stripe_changes_run ON salvor.stripe_changes (run_id, table_name);
 """
+_MAY = """
+SELECT CASE WHEN to_regclass('salvor.stripe_changes') IS NULL THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_table_privilege('salvor.stripe_changes', 'SELECT')
+                 AND has_table_privilege('salvor.stripe_changes', 'INSERT') END, current_database(), current_user
+"""
 #: The row is as the run left it, and as it was before: it has these values, or it is not there.
 _STANDS, _BACK = (
     f"CASE WHEN c.{side} IS NULL THEN t.{{id}} IS NULL ELSE t.{{id}} IS NOT NULL AND to_jsonb(t) @> c.{side} END"
@@ -67,6 +72,17 @@ def exists(connection: Connection) -> bool:
     """Whether there is an audit."""
     row = connection.execute(_EXISTS).fetchone()
     return bool(row and row[0])
+
+
+def missing_right(connection: Connection) -> str:
+    """Say which right is missing to keep what is changed; empty when none is."""
+    may, database, user = connection.execute(_MAY).fetchall()[0]
+    if may:
+        return ""
+    return (
+        f"Salvor may not keep old and new values in salvor.stripe_changes: GRANT CREATE ON DATABASE {database} TO"
+        f" {user}, or, when the table is another's, GRANT SELECT, INSERT on it."
+    )
 
 
 def make(connection: Connection) -> None:

@@ -32,7 +32,7 @@ from tasks.stripe.replay_state import DONE, GIVEN_UP, SET_ASIDE, Backlog, Event,
 
 Key = tuple[str, str]
 Standing = dict[Key, dict[str, Any]]
-SIDE_BY_SIDE = 8  #: windows of time listed at once: as many requests as the limit bears are then under way
+SIDE_BY_SIDE = 6  #: windows of time listed at once: as many requests as the limit bears are then under way
 
 
 def standing_of(at: ReplayReach, connection: Connection, keys: Iterable[Key]) -> Standing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from blocks import app_audit
 from blocks.app_database import AppDatabase
 from blocks.app_rows import SyncedRows
 from blocks.errors import Misconfigured
@@ -20,6 +21,9 @@ def refuse_misfits(database: AppDatabase, policy: ResyncPolicy) -> None:
         for table in policy.objects
         if policy.since_days and "created_at" not in database.table(table).columns()
     ]
+    if not policy.dry_run:
+        with database.reading() as connection:
+            wrong += [lack] if (lack := app_audit.missing_right(connection)) else []
     if wrong:
         raise Misconfigured("The AppDatabase block does not fit the database. " + " ".join(wrong))
 

@@ -207,3 +207,22 @@ def test_an_undo_keeps_columns_that_were_mapped_only_later(books):
     assert lacking.repair(lacking.update("cus_1", new=new)) == 1
     assert books.undo("run", by="undo") == 1
     assert books.sql("SELECT email, currency FROM customers") == [("old@x", "eur")]
+
+
+def test_the_rights_that_the_readme_lists_are_enough_and_one_that_lacks_is_said(books):
+    """A role of its own repairs and gives back; before anything is changed it is told what it may not."""
+    books.sql("DO $$ BEGIN CREATE ROLE clerk LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$")
+    books.sql("REVOKE CREATE ON DATABASE shop FROM clerk")
+    books.sql("GRANT USAGE ON SCHEMA public TO clerk")
+    books.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO clerk")
+    clerk = Books(books.url.replace("salvor@", "clerk@"))
+    with clerk.database.reading() as connection:
+        assert "GRANT CREATE ON DATABASE shop TO clerk" in app_audit.missing_right(connection)
+    books.sql("GRANT CREATE ON DATABASE shop TO clerk")
+    with clerk.database.reading() as connection:
+        assert app_audit.missing_right(connection) == ""
+    before = books.whole()
+    added = ("cus_2", "insert", NOW_ISH, "", NEW, "\t".join(["\\N"] * 5), "\\N")
+    assert clerk.repair(clerk.update("cus_1"), added) == 2
+    assert clerk.undo("run", by="undo") == 2
+    assert books.whole() == before

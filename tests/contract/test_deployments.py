@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from typing import Any
 
@@ -139,9 +140,9 @@ def test_the_trigger_fills_in_the_form(deployment: dict[str, Any], trigger: dict
     parameters = rendered(trigger["parameters"])
     dry = trigger["match"]["salvor.dry-run"] == "yes"
     assert set(parameters) == set(flow.parameters.properties) - (set() if dry else {"policy"})
-    standing = deployment.get("parameters", {})
-    validated = flow.validate_parameters(standing | parameters)
-    assert validated["policy"].dry_run is (dry or standing.get("policy", {}).get("dry_run", False))
+    validated = flow.validate_parameters(parameters)
+    begins_dry = inspect.signature(flow.fn).parameters["policy"].default.dry_run
+    assert validated["policy"].dry_run is (dry or begins_dry)
     assert validated["target"] == "orders"
 
 
