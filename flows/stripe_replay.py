@@ -23,10 +23,10 @@ from flows.procedure import concludes
 from tasks.guard import approve
 from tasks.model import Report
 from tasks.stripe.decide_replay import decide_replay, figures_of, judge_replay, unlooked
+from tasks.stripe.reach import reach
 from tasks.stripe.replay_act import keep_events, replay_events
 from tasks.stripe.replay_policies import ReplayPolicy
 from tasks.stripe.replay_probe import observe_events, observe_replayed
-from tasks.stripe.replay_reach import reach_replay
 
 
 @flow(name="stripe-replay", flow_run_name="replay-{target}", description=__doc__, validate_parameters=False)
@@ -47,7 +47,7 @@ def stripe_replay(
         requested_by: Your name. When an approval is needed, somebody else must give it.
         alert: Leave it empty. An alert fills in its fingerprint.
     """
-    at = reach_replay(target)
+    at = reach(target)
 
     before = observe_events(at, policy)
     plan = approve(

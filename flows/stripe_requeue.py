@@ -19,7 +19,7 @@ from flows.procedure import concludes
 from tasks.guard import approve
 from tasks.model import Report
 from tasks.stripe.decide_requeue import decide_requeue, judge_requeue
-from tasks.stripe.replay_reach import reach_replay
+from tasks.stripe.reach import reach
 from tasks.stripe.requeue_act import requeue
 from tasks.stripe.requeue_probe import observe_letters
 from tasks.stripe.requeue_state import RequeuePolicy
@@ -43,7 +43,7 @@ def stripe_requeue(
         requested_by: Your name. When an approval is needed, somebody else must give it.
         alert: Leave it empty. An alert fills in its fingerprint.
     """
-    at, now = reach_replay(target), time.time()
+    at, now = reach(target), time.time()
 
     letters = observe_letters(at, policy)
     plan = approve(

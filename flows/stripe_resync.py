@@ -25,7 +25,7 @@ from tasks.model import Report
 from tasks.stripe.decide_resync import decide_resync
 from tasks.stripe.judge_resync import figures_of, judge_resync, unlooked
 from tasks.stripe.policies import ResyncPolicy
-from tasks.stripe.replay_reach import reach_replay
+from tasks.stripe.reach import reach
 from tasks.stripe.resync_act import repair_rows, settle_duplicates
 from tasks.stripe.resync_probe import observe_drift, observe_repaired
 from tasks.stripe.resync_tell import tell_drift
@@ -49,7 +49,7 @@ def stripe_resync(
         requested_by: Your name. When an approval is needed, somebody else must give it.
         alert: Leave it empty. An alert fills in its fingerprint.
     """
-    at = reach_replay(target)
+    at = reach(target)
 
     before = observe_drift(at, policy)
     tell_drift(before, policy)

@@ -20,7 +20,7 @@ from tasks.guard import approve
 from tasks.model import Report
 from tasks.stripe.decide_undo import decide_undo, judge_undo, unlooked
 from tasks.stripe.policies import UndoPolicy
-from tasks.stripe.replay_reach import reach_replay
+from tasks.stripe.reach import reach
 from tasks.stripe.resync_act import give_back
 from tasks.stripe.undo_probe import observe_changes
 
@@ -43,7 +43,7 @@ def stripe_undo(
         requested_by: Your name. When an approval is needed, somebody else must give it.
         alert: Leave it empty. An alert fills in its fingerprint.
     """
-    at = reach_replay(target)
+    at = reach(target)
 
     before = observe_changes(at, policy)
     plan = approve(decide_undo(before, policy), policy, lambda: decide_undo(observe_changes(at, policy), policy))

@@ -10,9 +10,9 @@ from typing import Any
 from blocks.stripe_api import StripeApi
 from tasks.effects import act
 from tasks.guard import current
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_gather import standing_of
 from tasks.stripe.replay_post import Posting
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import ENDED, Backlog, Event, ReplayPlan
 from tasks.stripe.replay_work import Pass, Say
 
@@ -20,19 +20,19 @@ BATCH = 1000
 HELD_SECONDS = 0.5  #: between two looks at an event that somebody else is at work on
 
 
-def forget_nothing(_at: ReplayReach, _plan: ReplayPlan, _before: Backlog) -> str:
+def forget_nothing(_at: Reach, _plan: ReplayPlan, _before: Backlog) -> str:
     """Leave the events in the ledger: kept, they are only known, and nothing was done yet."""
     return "they stay"
 
 
 @act("Keep {plan.new} events that were never received", undo=forget_nothing)
-def keep_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
+def keep_events(at: Reach, plan: ReplayPlan, before: Backlog) -> str:
     """Make the events durable first, so that a run that dies leaves a list of what is to be done."""
     kept = keep(at, before.events, current().run.id)
     return f"{kept} kept" + (f"; {plan.new - kept} came in meanwhile" if kept < plan.new else "")
 
 
-def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
+def keep(at: Reach, events: Sequence[Event], run_id: str) -> int:
     """Enter what the ledger did not know; say how many were new."""
     new, kept = [event for event in events if not event.status], 0
     for start in range(0, len(new), BATCH):
@@ -42,7 +42,7 @@ def keep(at: ReplayReach, events: Sequence[Event], run_id: str) -> int:
 
 
 @act("Bring {plan.events} events of {plan.objects} objects to their effect", point_of_no_return=True)
-def replay_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
+def replay_events(at: Reach, plan: ReplayPlan, before: Backlog) -> str:
     """Pass over the events until each is done, given up, or due later than is waited for."""
     with at.apis() as apis:
         passes, waiting = replay(at, plan, before.events, current().run.id, apis, say=current().progress.say)
@@ -52,7 +52,7 @@ def replay_events(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> str:
 
 
 def replay(  # noqa: PLR0913 - what a run has, without the run
-    at: ReplayReach,
+    at: Reach,
     plan: ReplayPlan,
     events: Sequence[Event],
     run_id: str,
@@ -77,7 +77,7 @@ def replay(  # noqa: PLR0913 - what a run has, without the run
     return passes, waiting
 
 
-def left(at: ReplayReach, events: Sequence[Event], *, at_once: bool = False) -> tuple[list[Event], int, float]:
+def left(at: Reach, events: Sequence[Event], *, at_once: bool = False) -> tuple[list[Event], int, float]:
     """Give what is due now, how many are neither done nor given up, and the seconds until one may be due."""
     with at.database.reading() as connection:
         standing = standing_of(at, connection, [(e.account, e.id) for e in events])

@@ -13,7 +13,7 @@ from pydantic_core import from_json, to_json
 
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeMissing, StripeRefused
-from tasks.stripe.copy_format import NULL
+from tasks.stripe.copy_format import plain
 from tasks.stripe.decide_replay import worth_listing
 from tasks.stripe.event_subject import ROWS
 from tasks.stripe.event_subject import row_of as concerned
@@ -31,15 +31,6 @@ class Look:
 
     at: datetime
     row: dict[str, str | None] | None
-
-
-def uncopied(value: str) -> str | None:
-    """Read a value that is written as COPY does."""
-    if value == NULL:
-        return None
-    if "\\" not in value:
-        return value
-    return value.replace("\\t", "\t").replace("\\n", "\n").replace("\\r", "\r").replace("\\\\", "\\")
 
 
 def listed(
@@ -118,7 +109,7 @@ def row_of(api: StripeApi, kind: Kind[Named], body: dict[str, Any]) -> dict[str,
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"]))
         raise StripeRefused(f"{body['id']} has not the shape that is known ({where}).") from error
-    return {name: uncopied(value) for name, value in zip(kind.fields, kind.values(one), strict=True)}
+    return {name: plain(value) for name, value in zip(kind.fields, kind.values(one), strict=True)}
 
 
 def _joined(api: StripeApi, body: dict[str, Any], links: Links | None) -> dict[str, str | None]:

@@ -16,6 +16,7 @@ from blocks.app_database import Connection
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeForbidden, StripeRefused
 from tasks.stripe.event_subject import NEVER_MADE
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_list import (
     Bodies,
     account_of,
@@ -27,7 +28,6 @@ from tasks.stripe.replay_list import (
     thin_pages,
 )
 from tasks.stripe.replay_policies import ReplayPolicy
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import DONE, GIVEN_UP, SET_ASIDE, Backlog, Event, Seen, effects_by_type
 
 Key = tuple[str, str]
@@ -35,7 +35,7 @@ Standing = dict[Key, dict[str, Any]]
 SIDE_BY_SIDE = 6  #: windows of time listed at once: as many requests as the limit bears are then under way
 
 
-def standing_of(at: ReplayReach, connection: Connection, keys: Iterable[Key]) -> Standing:
+def standing_of(at: Reach, connection: Connection, keys: Iterable[Key]) -> Standing:
     """Ask the ledger about events, all at once for each account."""
     ids: dict[str, list[str]] = {}
     for account, event in keys:
@@ -50,7 +50,7 @@ def standing_of(at: ReplayReach, connection: Connection, keys: Iterable[Key]) ->
 class Gathering:
     """The events of a window that nobody has done, and how many there are of the others."""
 
-    def __init__(self, at: ReplayReach, seen: Seen, policy: ReplayPolicy) -> None:
+    def __init__(self, at: Reach, seen: Seen, policy: ReplayPolicy) -> None:
         """Start with nothing."""
         self.at, self.seen, self.policy = at, seen, policy
         self.todo: dict[Key, Event] = {}
@@ -127,7 +127,7 @@ class Gathering:
         return Backlog(self.seen.model_copy(update=dict(self.counts) | found), events)
 
 
-def gathered(at: ReplayReach, apis: dict[str, StripeApi], seen: Seen, policy: ReplayPolicy) -> Backlog:
+def gathered(at: Reach, apis: dict[str, StripeApi], seen: Seen, policy: ReplayPolicy) -> Backlog:
     """Look into all sources."""
     it = Gathering(at, seen, policy)
 

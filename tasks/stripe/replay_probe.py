@@ -7,9 +7,9 @@ import time
 from tasks.effects import probe
 from tasks.guard import current
 from tasks.stripe.decide_replay import refused_form, tallied
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_gather import Key, Standing, gathered, standing_of
 from tasks.stripe.replay_policies import ReplayPolicy
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import DONE, Backlog, Event, ReplayPlan, Seen, Tally, effects_by_type
 from tasks.stripe.replay_tell import tell_events
 
@@ -20,12 +20,12 @@ OVERLAP_SECONDS = 600  #: the clock of Stripe is not ours
 
 
 @probe
-def observe_events(at: ReplayReach, policy: ReplayPolicy) -> Backlog:
+def observe_events(at: Reach, policy: ReplayPolicy) -> Backlog:
     """List the events of the window at Stripe and hold them against our ledger; give what is to be done."""
     return observed(at, policy, to_write=not current().dry_run)
 
 
-def observed(at: ReplayReach, policy: ReplayPolicy, *, to_write: bool) -> Backlog:
+def observed(at: Reach, policy: ReplayPolicy, *, to_write: bool) -> Backlog:
     """Look, unless something is wrong that needs no look at Stripe."""
     now = time.time()
     until = now - policy.settle_seconds
@@ -40,7 +40,7 @@ def observed(at: ReplayReach, policy: ReplayPolicy, *, to_write: bool) -> Backlo
         return gathered(at, apis, seen, policy)
 
 
-def _other_modes(at: ReplayReach) -> list[str]:
+def _other_modes(at: Reach) -> list[str]:
     """Name the tables whose rows are of the other mode: the key of a sandbox must not fill a live database."""
     ours, theirs = ("live mode", "a sandbox") if at.account.livemode else ("a sandbox", "live mode")
     with at.database.reading() as connection:
@@ -54,13 +54,13 @@ def _other_modes(at: ReplayReach) -> list[str]:
 
 
 @probe
-def observe_replayed(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> Tally:
+def observe_replayed(at: Reach, plan: ReplayPlan, before: Backlog) -> Tally:
     """Ask the ledger what became of every event of the plan, and of its effects; tell of each event."""
     after, standing = replayed_of(at, plan, before)
     return after.model_copy(update={"file": tell_events(at.target, at.folder, before.events, standing)})
 
 
-def replayed_of(at: ReplayReach, plan: ReplayPlan, before: Backlog) -> tuple[Tally, Standing]:
+def replayed_of(at: Reach, plan: ReplayPlan, before: Backlog) -> tuple[Tally, Standing]:
     """Count what became of the events and of the effects that they must have."""
     with at.database.reading() as connection:
         standing = standing_of(at, connection, [(e.account, e.id) for e in before.events])

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from operator import itemgetter
 from threading import Lock
 
 from blocks.errors import Misconfigured, SalvorError
 from blocks.stripe_api import StripeApi
 from blocks.stripe_errors import StripeBusy, StripeRefused
+from tasks.stripe.clock import database_clock
 from tasks.stripe.event_subject import grouped
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_fetch import Look, listed, looked_up, named_row
 from tasks.stripe.replay_links import Links, listed_links
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import Event, Group, ReplayPlan
 from tasks.stripe.replay_write import EventWriter, Looks
 
@@ -26,12 +27,6 @@ Say = Callable[[str, float], None]
 FROM_PERCENT, OF_PERCENT = 40, 50  #: what is before, and what comes after, is short
 
 
-def database_clock(at: ReplayReach) -> tuple[datetime, float]:
-    """Ask the database for its time once; from there on our own monotonic clock counts."""
-    with at.database.reading() as connection:
-        return at.claims.run(connection, "clock")[0]["at"], time.monotonic()
-
-
 class Pass:
     """One pass, with everything it needs; its threads share it."""
 
@@ -39,7 +34,7 @@ class Pass:
 
     def __init__(
         self,
-        at: ReplayReach,
+        at: Reach,
         plan: ReplayPlan,
         run_id: str,
         apis: dict[str, StripeApi],
@@ -49,12 +44,12 @@ class Pass:
         """Read the clock."""
         self.at, self.plan, self.apis, self._say = at, plan, apis, say
         self.writer = EventWriter(at, plan, run_id)
-        self._moment, self._since = database_clock(at)
+        self._clock, self._since = database_clock(at.database), time.monotonic()
         self._busy, self._worked, self._lock = 0, 0, Lock()
 
     def clock(self) -> datetime:
         """Tell the time of the database, rather early than late."""
-        return self._moment + timedelta(seconds=time.monotonic() - self._since)
+        return datetime.fromtimestamp(self._clock(), UTC)
 
     def work(self, events: Sequence[Event]) -> None:
         """Do EVENTS; what fails is kept with its error, and only what concerns all of them is raised."""

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from blocks.app_database import Connection
 from tasks.stripe.decide_replay import backoff
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_fetch import Look
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import Event, Group, ReplayPlan, effects_by_type
 
 LEASE_SECONDS = 60.0
@@ -19,7 +19,7 @@ Looks = Mapping[tuple[str, str], Look]
 class EventWriter:
     """The database's side of a replay; may be used by many threads at once."""
 
-    def __init__(self, at: ReplayReach, plan: ReplayPlan, run_id: str) -> None:
+    def __init__(self, at: Reach, plan: ReplayPlan, run_id: str) -> None:
         """Write under the name of the run."""
         self.at, self.plan, self.run_id, self.by = at, plan, run_id, f"replay {run_id}"
         self.effects = effects_by_type(plan.effects)

@@ -10,8 +10,8 @@ from blocks.app_users import Release
 from tasks.effects import act
 from tasks.guard import current
 from tasks.stripe.kinds import fields_of
+from tasks.stripe.reach import Reach
 from tasks.stripe.repair import repaired
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import ResyncPlan, UndoPlan
 
@@ -19,7 +19,7 @@ USER_FIELDS = ("stripe_customer_id",)
 
 
 @act("Bring {plan.changes} rows to what Stripe says ({plan.counted})", point_of_no_return=True)
-def repair_rows(at: ReplayReach, plan: ResyncPlan) -> str:
+def repair_rows(at: Reach, plan: ResyncPlan) -> str:
     """Change each row that is still as it was read, and keep old and new value of every field.
 
     Each table is a transaction of its own: after a kill the next run finds what is left.
@@ -30,7 +30,7 @@ def repair_rows(at: ReplayReach, plan: ResyncPlan) -> str:
 
 
 @act("Settle {plan.shared} customers that several users share")
-def settle_duplicates(at: ReplayReach, plan: ResyncPlan) -> str:
+def settle_duplicates(at: Reach, plan: ResyncPlan) -> str:
     """Take a customer from every user but the one who owns its subscriptions; a person has approved it."""
     run, released = current().run.id, 0
     with at.database.writing() as connection:
@@ -43,7 +43,7 @@ def settle_duplicates(at: ReplayReach, plan: ResyncPlan) -> str:
 
 
 @act("Give back {plan.changes} rows as they were before run {plan.run_id}", point_of_no_return=True)
-def give_back(at: ReplayReach, plan: UndoPlan) -> str:
+def give_back(at: Reach, plan: UndoPlan) -> str:
     """Restore each row that is still as the run left it; all of them in one transaction."""
     by, found = current().run.id, []
     with at.database.writing() as connection:

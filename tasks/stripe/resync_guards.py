@@ -9,7 +9,7 @@ from blocks.errors import Misconfigured
 from blocks.stripe_errors import StripeStopped
 from tasks.stripe.kinds import fields_of
 from tasks.stripe.policies import ResyncPolicy
-from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.reach import Reach
 
 
 def refuse_misfits(database: AppDatabase, policy: ResyncPolicy) -> None:
@@ -28,7 +28,7 @@ def refuse_misfits(database: AppDatabase, policy: ResyncPolicy) -> None:
         raise Misconfigured("The AppDatabase block does not fit the database. " + " ".join(wrong))
 
 
-def refuse_other_mode(at: ReplayReach, policy: ResyncPolicy) -> None:
+def refuse_other_mode(at: Reach, policy: ResyncPolicy) -> None:
     """Raise StripeStopped when the rows are of another mode than the account."""
     with at.database.reading() as connection:
         for table in policy.objects:

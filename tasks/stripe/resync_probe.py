@@ -12,7 +12,7 @@ from tasks.report import artifact_key, log, publish_table
 from tasks.stripe.compare import Listing
 from tasks.stripe.comparing import AGAIN, compared, compared_again
 from tasks.stripe.policies import ResyncPolicy
-from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.reach import Reach
 from tasks.stripe.resync_guards import refuse_misfits, refuse_other_mode
 from tasks.stripe.sides import opened, sides_of
 from tasks.stripe.spool import Spool
@@ -20,7 +20,7 @@ from tasks.stripe.state import Drift, Repaired, ResyncPlan
 
 
 @probe
-def observe_drift(at: ReplayReach, policy: ResyncPolicy) -> Drift:
+def observe_drift(at: Reach, policy: ResyncPolicy) -> Drift:
     """Compare everything that the policy asks for."""
     # Said from here, because only this thread knows the run that the progress bar belongs to.
     current().progress.say("Making sure that key and tables belong together", 0)
@@ -40,7 +40,7 @@ def observe_drift(at: ReplayReach, policy: ResyncPolicy) -> Drift:
 
 
 @probe
-def observe_repaired(at: ReplayReach, plan: ResyncPlan, policy: ResyncPolicy) -> Repaired:
+def observe_repaired(at: Reach, plan: ResyncPlan, policy: ResyncPolicy) -> Repaired:
     """Compare again, with what changed in Stripe since taken out."""
     current().progress.say("Comparing again", AGAIN)
     with closing(Spool.of(Path(plan.spool))) as spool, at.apis() as apis:

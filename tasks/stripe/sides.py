@@ -14,7 +14,7 @@ from tasks.stripe.compare import Comparison
 from tasks.stripe.kinds import TABLES, fields_of
 from tasks.stripe.looks import Looks
 from tasks.stripe.policies import ResyncPolicy
-from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.reach import Reach
 from tasks.stripe.shelf import Shelf
 from tasks.stripe.spool import Spool
 from tasks.stripe.sweep import Reading, Say, Sweep
@@ -30,7 +30,7 @@ PART_SECONDS = 90 * DAY_SECONDS  #: what a payment is joined of may be so much o
 class Sides:
     """What a comparison speaks to."""
 
-    at: ReplayReach
+    at: Reach
     policy: ResyncPolicy
     apis: Mapping[str, StripeApi]  #: by account
     looks: Looks
@@ -67,7 +67,7 @@ class Sides:
 
 
 @contextmanager
-def opened(at: ReplayReach, policy: ResyncPolicy, apis: Mapping[str, StripeApi]) -> Iterator[Sides]:
+def opened(at: Reach, policy: ResyncPolicy, apis: Mapping[str, StripeApi]) -> Iterator[Sides]:
     """Begin a comparison, or go on with one that was begun and not ended."""
     since = _midnight() - policy.since_days * DAY_SECONDS if policy.since_days else 0
     shelf = Shelf(at.folder)
@@ -79,7 +79,7 @@ def opened(at: ReplayReach, policy: ResyncPolicy, apis: Mapping[str, StripeApi])
         shelf.release()
 
 
-def sides_of(at: ReplayReach, policy: ResyncPolicy, apis: Mapping[str, StripeApi], spool: Spool) -> Sides:
+def sides_of(at: Reach, policy: ResyncPolicy, apis: Mapping[str, StripeApi], spool: Spool) -> Sides:
     """Speak to both sides, with what SPOOL knows."""
     looks = Looks(tuple(apis.values()), spool, database_clock(at.database), policy.workers)
     return Sides(at, policy, apis, looks, int(spool.noted("asked")["since"]))
@@ -92,7 +92,7 @@ def row_of_part(spool: Spool, kind: str, object_id: str) -> tuple[str, str]:
     return table, (spool.key(kind, object_id) or object_id) if part else object_id
 
 
-def _asked(at: ReplayReach, policy: ResyncPolicy, since: int) -> dict[str, object]:
+def _asked(at: Reach, policy: ResyncPolicy, since: int) -> dict[str, object]:
     return {
         "accounts": list(at.accounts),
         "version": at.account.api_version,

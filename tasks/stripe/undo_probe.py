@@ -9,13 +9,13 @@ from blocks.app_database import Connection
 from tasks.effects import probe
 from tasks.stripe.kinds import fields_of
 from tasks.stripe.policies import EVERY_TABLE, UndoPolicy
-from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.reach import Reach
 from tasks.stripe.resync_act import USER_FIELDS
 from tasks.stripe.state import Change, Changes
 
 
 @probe
-def observe_changes(at: ReplayReach, policy: UndoPolicy) -> Changes:
+def observe_changes(at: Reach, policy: UndoPolicy) -> Changes:
     """Hold every row that the run changed against what it was before and after."""
     with at.database.reading() as connection:
         audit = app_audit.exists(connection)
@@ -24,7 +24,7 @@ def observe_changes(at: ReplayReach, policy: UndoPolicy) -> Changes:
     return Changes(resource=at.resource, at=datetime.now(UTC), run_id=policy.run_id, audit=audit, tables=found)
 
 
-def _change(at: ReplayReach, connection: Connection, name: str, run_id: str) -> Change | None:
+def _change(at: Reach, connection: Connection, name: str, run_id: str) -> Change | None:
     fields = USER_FIELDS if name == "users" else fields_of(name)
     found = app_audit.Audited(at.database, name, fields).look(connection, run_id)
     if not found.stands + found.given_back + found.moved:

@@ -22,10 +22,10 @@ from flows.stripe_replay import stripe_replay
 from flows.triggers.plane.ports import pick
 from tasks.model import Evidence
 from tasks.stripe.decide_replay import decide_replay, judge_replay, unlooked
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_act import keep, replay
 from tasks.stripe.replay_policies import ReplayPolicy
 from tasks.stripe.replay_probe import observed, replayed_of
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.replay_state import ReplayPlan
 from tests.flows.paper_stripe import ACCOUNT, PaperStripe
 from tests.lab.shop.endpoint import Shop, application
@@ -47,7 +47,7 @@ class Ended:
     unverified: tuple[str, ...] = ()
 
 
-def rehearse(at: ReplayReach, policy: ReplayPolicy) -> Ended:
+def rehearse(at: Reach, policy: ReplayPolicy) -> Ended:
     """Run the beats of the flow one after another, without what makes it a procedure."""
     before = observed(at, policy, to_write=True)
     decision = decide_replay(before, policy)
@@ -81,7 +81,7 @@ class Scene:
         return stripe_replay("shop", ReplayPolicy(**FAST | policy), requested_by="ada", return_state=True)
 
     def rehearse(self, **policy: Any) -> Ended:
-        return rehearse(ReplayReach("shop", self.account, self.database), ReplayPolicy(**FAST | policy))
+        return rehearse(Reach("shop", self.account, self.database), ReplayPolicy(**FAST | policy))
 
     def shop(self, *, careless: bool = False) -> Shop:
         return Shop(self.account, self.database, careless=careless)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from flows.stripe_requeue import stripe_requeue
-from tasks.stripe.replay_reach import ReplayReach
+from tasks.stripe.reach import Reach
 from tasks.stripe.requeue_probe import observe_letters
 from tasks.stripe.requeue_state import RequeuePolicy
 from tests.flows.stripe_scene import Scene, deliver, scene_on
@@ -34,7 +34,7 @@ def states(scene: Scene) -> list[tuple[str, str, int]]:
 
 def test_only_what_is_meant_is_put_back(scene):
     """By type, by class, by id, or what was set aside; the dry run lists it, the run gives it all its attempts."""
-    at, before = ReplayReach("shop", scene.account, scene.database), states(scene)
+    at, before = Reach("shop", scene.account, scene.database), states(scene)
     first = scene.stripe.events[0]["id"]
 
     def meant(**policy: Any) -> list[str]:

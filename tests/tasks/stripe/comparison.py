@@ -14,8 +14,8 @@ from tasks.stripe.compare import Listing
 from tasks.stripe.comparing import compared, compared_again
 from tasks.stripe.decide_resync import wanted
 from tasks.stripe.policies import ResyncPolicy
+from tasks.stripe.reach import Reach
 from tasks.stripe.repair import repaired
-from tasks.stripe.replay_reach import ReplayReach
 from tasks.stripe.sides import Sides, opened, sides_of
 from tasks.stripe.spool import Spool
 from tasks.stripe.state import Drift, Repaired
@@ -54,8 +54,8 @@ class Comparing:
         self.runs = 0
 
     @property
-    def at(self) -> ReplayReach:
-        return ReplayReach("shop", self.shop.scene.account, self.shop.scene.database)
+    def at(self) -> Reach:
+        return Reach("shop", self.shop.scene.account, self.shop.scene.database)
 
     @contextmanager
     def begun(self, **policy: Any) -> Iterator[Sides]:

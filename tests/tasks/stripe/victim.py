@@ -20,8 +20,8 @@ from pydantic import SecretStr
 from blocks.app_database import AppDatabase, Connection
 from blocks.stripe_account import StripeAccount
 from blocks.stripe_api import StripeApi
+from tasks.stripe.reach import Reach
 from tasks.stripe.replay_policies import ReplayPolicy
-from tasks.stripe.replay_reach import ReplayReach
 from tests.flows.stripe_scene import FAST, deliver, rehearse
 from tests.lab.shop.endpoint import Shop
 
@@ -60,7 +60,7 @@ class MortalApi(StripeApi):
         return body
 
 
-class MortalReach(ReplayReach):
+class MortalReach(Reach):
     def api(self, account: str) -> StripeApi:
         return MortalApi(self.account)
 

@@ -21,7 +21,7 @@ from tasks.stripe.claims import Claims
 B = TypeVar("B", bound=Block)
 
 
-class ReplayReach:
+class Reach:
     """An account with the database of the application that it pays for. No dataclass: Prefect would look into it."""
 
     def __init__(self, target: str, account: StripeAccount, database: AppDatabase) -> None:
@@ -60,11 +60,11 @@ class ReplayReach:
                 each.__exit__()
 
 
-def reach_replay(target: str) -> ReplayReach:
+def reach(target: str) -> Reach:
     """Load the blocks of TARGET, or say which one is missing."""
     account = _load(StripeAccount, target)
     database = _load(AppDatabase, account.database)
-    return ReplayReach(target, account, database)
+    return Reach(target, account, database)
 
 
 def _load(kind: type[B], name: str) -> B:
