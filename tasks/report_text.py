@@ -22,7 +22,7 @@ SAID_ALREADY = {
 DRY_RUN = "Nothing was changed: this was a dry run. With dry_run off it is done."
 MEANING = {
     Outcome.RECOVERED: "Nothing is urgent: everything that was promised was seen to hold.",
-    Outcome.NOTHING_TO_DO: "Nobody has to do anything: nothing was changed.",
+    Outcome.NOTHING_TO_DO: "Nothing had to be done, and nothing was changed.",
     Outcome.REFUSED: "Nothing was changed. Read the sentence above, mend what it names, then run this again.",
     Outcome.UNVERIFIED: "It was done, but not everything that was promised could be seen."
     " Look at the lines marked **NO**.",

@@ -74,12 +74,12 @@ def _nothing(seen: Drift) -> str:
 def _reported(seen: Drift) -> str:
     orphans = [each.payment for each in seen.orphans if not each.healed]
     parts = (
-        ("customers are several users", "duplicates", [each.customer for each in seen.duplicates]),
-        ("users are several customers", "several", [each.user for each in seen.several]),
-        ("payments lack their customer or invoice", "orphans", orphans),
+        ("customers who are several users", "duplicates", [each.customer for each in seen.duplicates]),
+        ("users who are several customers", "several", [each.user for each in seen.several]),
+        ("payments without their customer or invoice", "orphans", orphans),
     )
-    said = [f"{seen.more.get(name, len(ids)):,} {what} ({_some(ids)})" for what, name, ids in parts if ids]
-    return f" Only reported: {', '.join(said)}." if said else ""
+    said = [f"{what}: {seen.more.get(name, len(ids)):,} ({_some(ids)})" for what, name, ids in parts if ids]
+    return f" Only reported: {'; '.join(said)}." if said else ""
 
 
 def _some(ids: list[str]) -> str:

@@ -163,7 +163,7 @@ def test_a_customer_who_is_two_users_stays_with_the_owner_of_its_subscriptions(s
     assert shop.resync().name == "Recovered"
     assert shop.sql("SELECT user_id FROM customers WHERE id = %s", customer) == [(user,)]
     said = shop.resync()
-    assert f"1 customers are several users ({customer})" in said.message
+    assert f"customers who are several users: 1 ({customer})" in said.message
     before = shop.rows(everything=True)
     plan = report(shop.resync(duplicates="repair", dry_run=True)).plan
     assert f"{customer} stays with user {user} and is taken from 9001" in plan.ask
