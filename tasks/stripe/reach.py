@@ -1,4 +1,4 @@
-"""Everything a replay can touch of one account, loaded once."""
+"""Everything that is touched of one account, loaded once."""
 
 from __future__ import annotations
 
@@ -24,9 +24,10 @@ B = TypeVar("B", bound=Block)
 class Reach:
     """An account with the database of the application that it pays for. No dataclass: Prefect would look into it."""
 
-    def __init__(self, target: str, account: StripeAccount, database: AppDatabase) -> None:
-        """Bring the two together."""
+    def __init__(self, target: str, account: StripeAccount, database: AppDatabase, folder: Path | None = None) -> None:
+        """Bring the two together; FOLDER is where files about the target are kept, which nobody else may read."""
         self.target, self.account, self.database = target, account, database
+        self.folder = folder or _folder(target)
         self.claims = Claims(database)
 
     @property
@@ -38,12 +39,6 @@ class Reach:
     def accounts(self) -> tuple[str, ...]:
         """Name our own account and those that are connected to it."""
         return (self.account.account, *self.account.connected_accounts)
-
-    @property
-    def folder(self) -> Path:
-        """Where this machine keeps files about the target; they are nobody else's to read."""
-        name = re.sub(r"[^A-Za-z0-9_-]", "_", self.target)
-        return get_current_settings().home.expanduser() / "salvor" / "stripe" / name
 
     def api(self, account: str) -> StripeApi:
         """Speak to Stripe for one of the accounts."""
@@ -65,6 +60,11 @@ def reach(target: str) -> Reach:
     account = _load(StripeAccount, target)
     database = _load(AppDatabase, account.database)
     return Reach(target, account, database)
+
+
+def _folder(target: str) -> Path:
+    name = re.sub(r"[^A-Za-z0-9_-]", "_", target)
+    return get_current_settings().home.expanduser() / "salvor" / "stripe" / name
 
 
 def _load(kind: type[B], name: str) -> B:

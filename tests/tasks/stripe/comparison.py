@@ -55,12 +55,12 @@ class Comparing:
 
     @property
     def at(self) -> Reach:
-        return Reach("shop", self.shop.scene.account, self.shop.scene.database)
+        return Reach("shop", self.shop.scene.account, self.shop.scene.database, self.folder)
 
     @contextmanager
     def begun(self, **policy: Any) -> Iterator[Sides]:
         form = ResyncPolicy(**{"workers": 4, **policy})
-        with self.at.apis() as apis, opened(self.at, form, apis, self.folder) as sides:
+        with self.at.apis() as apis, opened(self.at, form, apis) as sides:
             yield sides
 
     def compare(self, say: Callable[[str, float], None] = lambda _said, _percent: None, **policy: Any) -> Drift:
