@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is told to stop ends his servers first
 
 for name in [name for name in os.environ if name.startswith("PREFECT_")]:
     del os.environ[name]  # a developer's own Prefect must not be the one that is tested
