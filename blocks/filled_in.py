@@ -1,8 +1,15 @@
-"""Why a block that is there could not be loaded: Prefect's form saves it however it is filled in."""
+"""Load a block, or say why not: Prefect's form saves it however it is filled in."""
 
 from __future__ import annotations
 
+from typing import TypeVar, cast
+
+from prefect.blocks.core import Block
 from pydantic import ValidationError
+
+from blocks.errors import Misconfigured
+
+B = TypeVar("B", bound=Block)
 
 
 def wrong_fields(error: Exception) -> str:
@@ -11,3 +18,21 @@ def wrong_fields(error: Exception) -> str:
     if not isinstance(cause, ValidationError):
         return ""
     return "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in cause.errors())
+
+
+def loaded(kind: type[B], name: str) -> B:
+    """Load a block by its name, or say that there is none, or what of it is filled in wrong."""
+    try:
+        return cast("B", kind.load(name))
+    except ValueError as error:
+        what = kind._block_type_name  # noqa: SLF001 - as the UI calls it
+        raise Misconfigured(
+            f"There is no block {name} of the type {what}: create it under Blocks in the Prefect UI, or correct"
+            " the name."
+        ) from error
+    except RuntimeError as error:
+        if wrong := wrong_fields(error):
+            raise Misconfigured(
+                f"The block {name} is not filled in right ({wrong}): correct it under Blocks in the Prefect UI."
+            ) from error
+        raise

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar, cast
-
-from prefect.blocks.core import Block
 
 from blocks.env_file import EnvFile
-from blocks.errors import Misconfigured
-from blocks.filled_in import wrong_fields
+from blocks.filled_in import loaded
 from blocks.node_control import PatroniControl
 from blocks.patroni import Patroni
 from blocks.pgbouncer import PgBouncer
@@ -21,8 +17,6 @@ from tasks import queries
 SQL = queries.load(Path(__file__).with_name("queries.sql"))
 #: Seconds a statement may take that is no part of a wait: a reload, a slot, a look.
 PATIENCE = 5.0
-
-B = TypeVar("B", bound=Block)
 
 
 @dataclass(frozen=True)
@@ -57,31 +51,14 @@ class Reach:
 
 def reach(target: str) -> Reach:
     """Load the blocks of TARGET, or say which one is missing."""
-    cluster = _load(PostgresCluster, target)
+    cluster = loaded(PostgresCluster, target)
     return Reach(
         target=target,
         cluster=cluster,
-        poolers={name: _load(PgBouncer, name) for name in cluster.poolers},
-        env_files={name: _load(EnvFile, name) for name in cluster.env_files},
+        poolers={name: loaded(PgBouncer, name) for name in cluster.poolers},
+        env_files={name: loaded(EnvFile, name) for name in cluster.env_files},
         patroni=tuple(Patroni.of(n.control) for n in cluster.nodes if isinstance(n.control, PatroniControl)),
     )
-
-
-def _load(kind: type[B], name: str) -> B:
-    try:
-        return cast("B", kind.load(name))
-    except ValueError as error:
-        what = kind._block_type_name  # noqa: SLF001 - as the UI calls it
-        raise Misconfigured(
-            f"There is no block {name} of the type {what}: create it under Blocks in the Prefect UI, or correct"
-            " the name."
-        ) from error
-    except RuntimeError as error:
-        if wrong := wrong_fields(error):
-            raise Misconfigured(
-                f"The block {name} is not filled in right ({wrong}): correct it under Blocks in the Prefect UI."
-            ) from error
-        raise
 
 
 def quoted(text: str) -> str:

@@ -107,7 +107,7 @@ def _plan(seen: Drift, operations: tuple[str, ...], duplicates: tuple[Duplicate,
         resource=seen.resource,
         key=f"resync-{seen.digest}",
         once=False,
-        why=f"{seen.drift:,} rows were not as Stripe said at {moment_of(seen)} ({said}).",
+        why=_why(seen, said, duplicates),
         loss="Nothing is lost: old and new value of every field are kept in salvor.stripe_changes, and stripe-undo"
         " gives them back.",
         ask=_ask(duplicates),
@@ -123,6 +123,13 @@ def _plan(seen: Drift, operations: tuple[str, ...], duplicates: tuple[Duplicate,
         as_of=seen.at,
         before=seen.drift,
     )
+
+
+def _why(seen: Drift, said: str, duplicates: tuple[Duplicate, ...]) -> str:
+    if seen.drift:
+        return f"{seen.drift:,} rows were not as Stripe said at {moment_of(seen)} ({said})."
+    shared = f"{len(duplicates):,} customers are shared by several users"
+    return f"{shared}; every row is as Stripe said at {moment_of(seen)}."
 
 
 def _ask(duplicates: tuple[Duplicate, ...]) -> str:

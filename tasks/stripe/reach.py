@@ -6,19 +6,14 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar, cast
 
-from prefect.blocks.core import Block
 from prefect.settings import get_current_settings
 
 from blocks.app_database import AppDatabase
-from blocks.errors import Misconfigured
-from blocks.filled_in import wrong_fields
+from blocks.filled_in import loaded
 from blocks.stripe_account import StripeAccount
 from blocks.stripe_api import StripeApi
 from tasks.stripe.claims import Claims
-
-B = TypeVar("B", bound=Block)
 
 
 class Reach:
@@ -57,28 +52,11 @@ class Reach:
 
 def reach(target: str) -> Reach:
     """Load the blocks of TARGET, or say which one is missing."""
-    account = _load(StripeAccount, target)
-    database = _load(AppDatabase, account.database)
+    account = loaded(StripeAccount, target)
+    database = loaded(AppDatabase, account.database)
     return Reach(target, account, database)
 
 
 def _folder(target: str) -> Path:
     name = re.sub(r"[^A-Za-z0-9_-]", "_", target)
     return get_current_settings().home.expanduser() / "salvor" / "stripe" / name
-
-
-def _load(kind: type[B], name: str) -> B:
-    try:
-        return cast("B", kind.load(name))
-    except ValueError as error:
-        what = kind._block_type_name  # noqa: SLF001 - as the UI calls it
-        raise Misconfigured(
-            f"There is no block {name} of the type {what}: create it under Blocks in the Prefect UI, or correct"
-            " the name."
-        ) from error
-    except RuntimeError as error:
-        if wrong := wrong_fields(error):
-            raise Misconfigured(
-                f"The block {name} is not filled in right ({wrong}): correct it under Blocks in the Prefect UI."
-            ) from error
-        raise
