@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
+import psycopg
 from psycopg import sql
 
 
@@ -17,6 +21,7 @@ class Column:
     nullable: bool
     generated: bool  #: GENERATED ALWAYS AS (expression): never written
     always_identity: bool  #: GENERATED ALWAYS AS IDENTITY: given back with OVERRIDING SYSTEM VALUE
+    sequence: str | None = None  #: the sequence that fills it, as regclass text
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,116 @@ class Catalog:
     """All tables that were asked for and found, by the name that the rules use."""
 
     tables: dict[str, Table]
-    system_identifier: str = ""
     version: int = 0  #: server_version_num
     amcheck: bool = False  #: the extension is installed
-    constraints: frozenset[str] = field(default_factory=frozenset)
+
+
+_TABLES = """
+SELECT given.name, c.oid, n.nspname, c.relname, c.relkind::text, c.reltuples::float8,
+       CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) ELSE coalesce((
+           SELECT sum(pg_total_relation_size(leaf.relid)) FROM pg_partition_tree(c.oid) leaf WHERE leaf.isleaf), 0)
+       END::bigint,
+       has_table_privilege(c.oid, 'SELECT'),
+       has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'INSERT')
+           AND has_table_privilege(c.oid, 'DELETE'),
+       row_security_active(c.oid)
+FROM unnest(%(names)s::text[], %(schemas)s::text[], %(tables)s::text[]) AS given (name, schema, relation)
+JOIN pg_namespace n ON n.nspname = given.schema
+JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = given.relation AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"""
+_COLUMNS = """
+SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typcategory, t.typcategory)::text,
+       NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity = 'a',
+       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
+FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = nullif(t.typbasetype, 0)
+WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attrelid, a.attnum
+"""
+_INDEXES = """
+SELECT i.indrelid, i.indisprimary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL,
+       i.indpred IS NULL AND i.indexprs IS NULL,
+       array(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
+             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
+             WHERE k.place <= i.indnkeyatts ORDER BY k.place)
+FROM pg_index i WHERE i.indrelid = ANY (%s) AND i.indisvalid
+"""
+_KEYS = """
+SELECT o.conname, o.conrelid, o.conrelid::regclass::text,
+       array(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY AS k (number, place)
+             JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.place),
+       o.confrelid, o.confrelid::regclass::text,
+       array(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY AS k (number, place)
+             JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number ORDER BY k.place),
+       o.confdeltype::text, o.convalidated
+FROM pg_constraint o
+WHERE o.contype = 'f' AND o.conparentid = 0 AND (o.conrelid = ANY (%(oids)s) OR o.confrelid = ANY (%(oids)s))
+ORDER BY o.conname
+"""
+_TRIGGERS = """
+SELECT t.tgrelid, t.tgname FROM pg_trigger t
+WHERE t.tgrelid = ANY (%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY t.tgname
+"""
+_SERVER = """
+SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_extension WHERE extname = 'amcheck')
+"""
+
+
+def read(connection: psycopg.Connection[Any], schema: str, names: Iterable[str]) -> Catalog:
+    """Look up the tables NAMES, in SCHEMA unless a name says another; one that is not there is left out."""
+    wanted = sorted(set(names))
+    places = [_place(schema, name) for name in wanted]
+    given = {"names": wanted, "schemas": [p[0] for p in places], "tables": [p[1] for p in places]}
+    found = connection.execute(_TABLES, given).fetchall()
+    parts = _Parts(connection, [row[1] for row in found])
+    version, amcheck = connection.execute(_SERVER).fetchall()[0]
+    return Catalog({row[0]: parts.table(*row[1:]) for row in found}, version, amcheck)
+
+
+def _place(schema: str, name: str) -> tuple[str, str]:
+    before, dot, after = name.partition(".")
+    return (before, after) if dot else (schema, name)
+
+
+class _Parts:
+    """What belongs to tables, read for all of them at once."""
+
+    def __init__(self, connection: psycopg.Connection[Any], oids: list[int]) -> None:
+        self._columns: defaultdict[int, dict[str, Column]] = defaultdict(dict)
+        for oid, *facts in connection.execute(_COLUMNS, [oids]).fetchall():
+            self._columns[oid][facts[0]] = Column(*facts)
+        self._indexes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
+        for oid, *facts in connection.execute(_INDEXES, [oids]).fetchall():
+            self._indexes[oid].append(tuple(facts))
+        self._triggers: defaultdict[int, list[str]] = defaultdict(list)
+        for oid, name in connection.execute(_TRIGGERS, [oids]).fetchall():
+            self._triggers[oid].append(name)
+        self._outgoing: defaultdict[int, list[ForeignKey]] = defaultdict(list)
+        self._incoming: defaultdict[int, list[ForeignKey]] = defaultdict(list)
+        for name, child, label, columns, parent, parent_label, keys, *rest in connection.execute(
+            _KEYS, {"oids": oids}
+        ).fetchall():
+            key = ForeignKey(name, label, tuple(columns), parent_label, tuple(keys), *rest)
+            self._outgoing[child].append(key)
+            self._incoming[parent].append(key)
+
+    def table(self, oid: int, *facts: Any) -> Table:  # noqa: ANN401 - a row of _TABLES
+        """Put one together."""
+        indexes = self._indexes[oid]
+        schema, name, kind, rows, size, readable, writable, hides_rows = facts
+        return Table(
+            schema=schema,
+            name=name,
+            kind=kind,
+            columns=self._columns[oid],
+            primary_key=next((tuple(columns) for primary, *_, columns in indexes if primary), ()),
+            unique=tuple(tuple(columns) for _, unique, _, columns in indexes if unique),
+            indexed=tuple(tuple(columns) for _, _, whole, columns in indexes if whole),
+            rows=rows,
+            bytes=size,
+            readable=readable,
+            writable=writable,
+            hides_rows=hides_rows,
+            triggers=tuple(self._triggers[oid]),
+            outgoing=tuple(self._outgoing[oid]),
+            incoming=tuple(self._incoming[oid]),
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,9 +14,14 @@ from blocks.rules import Pointer, Rule
 
 @dataclass(frozen=True)
 class Assign:
-    """Give columns of a wrong row new values; each is an expression over the row `t`."""
+    """Give columns of a wrong row new values; each is an expression over the row `t`.
+
+    REPOINT: first lead what points to the row to the one that stays.
+    """
 
     values: dict[str, sql.Composable]
+    repoint: tuple[Pointer, ...] = ()
+    keeper: sql.Composable | None = None  #: a subselect over `t`: the primary key of the row that stays
 
 
 @dataclass(frozen=True)
@@ -35,8 +41,7 @@ class Delete:
 class Advance:
     """Set a sequence past the largest value of its column."""
 
-    sequence: sql.Composable
-    column: str
+    statement: sql.Composable  #: does nothing when it is already past it
 
 
 Change = Assign | Quarantine | Delete | Advance
@@ -68,4 +73,6 @@ class Check:
     wrong: sql.Composed | None = None
     change: Change | None = None
     fence: Fence | None = None
+    alone: sql.Composable | None = None  #: an author's own query, of which the server must say that it is one
+    each: Callable[[str], sql.Composed] | None = None  #: FIND gives things with a name, each of which is looked at
     notes: tuple[str, ...] = ()  #: what a person should know who judges the plan: triggers that fire, what is lossy

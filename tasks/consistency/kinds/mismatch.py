@@ -1,0 +1,109 @@
+"""Columns that differ from those of another table, which is right."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from psycopg import sql
+
+from blocks.live_catalog import Catalog, Table
+from blocks.rules import Mismatch
+from tasks.consistency.checks import Assign, Check
+from tasks.consistency.fitting import (
+    column_misfits,
+    index_note,
+    only_misfits,
+    pair_misfits,
+    table_misfits,
+    unique_misfits,
+    write_notes,
+    written_misfits,
+)
+from tasks.consistency.phrases import (
+    AND,
+    COMMA,
+    NO_EQUALITY,
+    ago,
+    all_of,
+    any_of,
+    column,
+    comparable,
+    key_text,
+    only,
+    same,
+)
+
+
+def misfits(rule: Mismatch, catalog: Catalog) -> Iterator[str]:
+    """Say what does not fit."""
+    yield from table_misfits(catalog, rule.table, to_write=rule.repair != "report")
+    yield from table_misfits(catalog, rule.source)
+    here, there = catalog.tables.get(rule.table), catalog.tables.get(rule.source)
+    if here:
+        settled = [rule.settled_column] if rule.settled_column else []
+        yield from column_misfits(here, [*rule.join, *rule.columns, *settled])
+        yield from only_misfits(here, rule.only)
+        if rule.repair == "copy":
+            yield from written_misfits(here, rule.columns)
+    if there:
+        yield from column_misfits(there, [*rule.join.values(), *rule.columns.values()])
+        yield from unique_misfits(there, tuple(rule.join.values()))
+    if here and there:
+        for pairs in (rule.join, rule.columns):
+            yield from pair_misfits(here, tuple(pairs), there, tuple(pairs.values()))
+
+
+def compiled(rule: Mismatch, catalog: Catalog) -> Check:
+    """Write the rule in SQL. A row without its counterpart is no mismatch: that is an orphan."""
+    here, there = catalog.tables[rule.table], catalog.tables[rule.source]
+    joined, differs = same(rule.join, "s"), _differs(rule, here, there)
+    limited = all_of([*only(rule.only, here), *_settled(rule)])
+    partner = sql.SQL("FROM {} s WHERE {}").format(there.identifier, joined)
+    wanted = COMMA.join([*key_text(here), _shown(rule)])
+    find = sql.SQL("SELECT {} FROM {} t JOIN {} s ON {} WHERE {} AND ({})").format(
+        wanted, here.identifier, there.identifier, joined, limited, differs
+    )
+    copied: dict[str, sql.Composable] = {
+        mine: sql.SQL("(SELECT {} {})").format(column(theirs, "s"), partner) for mine, theirs in rule.columns.items()
+    }
+    return Check(
+        rule=rule,
+        table=here,
+        find=find,
+        wrong=AND.join([limited, sql.SQL("EXISTS (SELECT {} AND ({}))").format(partner, differs)]),
+        change=Assign(copied) if rule.repair == "copy" else None,
+        notes=tuple(_notes(rule, here, there)),
+    )
+
+
+def _differs(rule: Mismatch, here: Table, there: Table) -> sql.Composed:
+    return any_of(
+        sql.SQL("{} IS DISTINCT FROM {}").format(comparable(mine, here, "t"), comparable(theirs, there, "s"))
+        for mine, theirs in rule.columns.items()
+    )
+
+
+def _settled(rule: Mismatch) -> Iterator[sql.Composed]:
+    if rule.settled_column:
+        old = ago(rule.settled_column, rule.settled_minutes)
+        yield sql.SQL("{} IS NULL OR {}").format(column(rule.settled_column), old)
+
+
+def _shown(rule: Mismatch) -> sql.Composed:
+    each = [
+        sql.SQL("{} || coalesce({}::text, 'NULL') || ' is ' || coalesce({}::text, 'NULL')").format(
+            sql.Literal(f"{mine} "), column(mine, "t"), column(theirs, "s")
+        )
+        for mine, theirs in rule.columns.items()
+    ]
+    return sql.SQL(" || ', ' || ").join(each)
+
+
+def _notes(rule: Mismatch, here: Table, there: Table) -> Iterator[str]:
+    yield f"{there.label} is right."
+    if rule.repair != "report":
+        yield from write_notes(here)
+        yield from index_note(there, tuple(rule.join.values()))
+    for name in rule.columns:
+        if here.columns[name].type in NO_EQUALITY:
+            yield f"{here.label}.{name} is {here.columns[name].type}: it is compared as text, so other spacing differs."

@@ -1,0 +1,128 @@
+"""Rows that point to a row that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import sha256
+
+from psycopg import sql
+
+from blocks.live_catalog import Catalog, Table
+from blocks.rules import Orphan
+from tasks.consistency.checks import Assign, Change, Check, Fence, Quarantine
+from tasks.consistency.fitting import (
+    column_misfits,
+    only_misfits,
+    pair_misfits,
+    table_misfits,
+    unique_misfits,
+    write_notes,
+    written_misfits,
+)
+from tasks.consistency.phrases import AND, all_of, column, known, only, rows, same, shown
+
+PARTITIONED_NOT_VALID = 180000  #: from this version on a foreign key of a partitioned table may be NOT VALID
+
+
+def misfits(rule: Orphan, catalog: Catalog) -> Iterator[str]:
+    """Say what does not fit."""
+    writes = rule.repair != "report"
+    yield from table_misfits(catalog, rule.table, to_write=writes or rule.fence)
+    yield from table_misfits(catalog, rule.parent)
+    child, parent = catalog.tables.get(rule.table), catalog.tables.get(rule.parent)
+    if child:
+        yield from column_misfits(child, rule.columns)
+        yield from only_misfits(child, rule.only)
+        if rule.repair == "null":
+            yield from written_misfits(child, rule.columns, nulled=True)
+    if parent:
+        yield from column_misfits(parent, rule.parent_columns)
+    if child and parent:
+        yield from pair_misfits(child, rule.columns, parent, rule.parent_columns)
+    if parent and rule.fence:
+        yield from unique_misfits(parent, rule.parent_columns)
+        if rule.only:
+            yield "A foreign key holds for every row, so a rule with `only` cannot have a fence."
+
+
+def compiled(rule: Orphan, catalog: Catalog) -> Check:
+    """Write the rule in SQL. A key with a NULL in it points nowhere (MATCH SIMPLE), so it is no orphan."""
+    child, parent = catalog.tables[rule.table], catalog.tables[rule.parent]
+    pointing = same(dict(zip(rule.columns, rule.parent_columns, strict=True)), "p")
+    absent = sql.SQL("NOT EXISTS (SELECT FROM {} p WHERE {})").format(parent.identifier, pointing)
+    wrong = AND.join([all_of(only(rule.only, child)), known(rule.columns), absent])
+    fence = _fence(rule, child, parent, catalog.version) if rule.fence else None
+    return Check(
+        rule=rule,
+        table=child,
+        find=rows(child, shown(rule.columns), wrong),
+        wrong=wrong,
+        change=_change(rule),
+        fence=fence,
+        notes=tuple(_notes(rule, child, fence)),
+    )
+
+
+def _change(rule: Orphan) -> Change | None:
+    if rule.repair == "quarantine":
+        return Quarantine()
+    if rule.repair == "null":
+        return Assign({name: sql.SQL("NULL") for name in rule.columns})
+    return None
+
+
+def _notes(rule: Orphan, child: Table, fence: Fence | None) -> Iterator[str]:
+    if rule.repair != "report":
+        yield from write_notes(child)
+    if rule.fence and fence is None:
+        yield f"{child.label} is partitioned: only PostgreSQL 18 adds a foreign key to it without blocking writers."
+
+
+def _fence(rule: Orphan, child: Table, parent: Table, version: int) -> Fence | None:
+    for key in child.outgoing:
+        if key.columns == rule.columns and key.parent_columns == rule.parent_columns and _is(key.parent, parent):
+            return _validated(child, key.name, key.validated)
+    if child.kind == "p" and version < PARTITIONED_NOT_VALID:
+        return None
+    name = f"salvor_{child.name[:40]}_{sha256(repr((*rule.columns, rule.parent)).encode()).hexdigest()[:8]}"
+    add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) NOT VALID").format(
+        child.identifier,
+        sql.Identifier(name),
+        sql.SQL(", ").join(map(sql.Identifier, rule.columns)),
+        parent.identifier,
+        sql.SQL(", ").join(map(sql.Identifier, rule.parent_columns)),
+    )
+    return Fence(
+        kind="foreign key",
+        name=name,
+        before=add,
+        after=_statement("ALTER TABLE {} VALIDATE CONSTRAINT {}", child, name),
+        remove=_statement("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", child, name),
+    )
+
+
+def _validated(child: Table, name: str, validated: bool) -> Fence | None:
+    # There is one already, of somebody else or of an earlier run: at most it has still to be proved.
+    if validated:
+        return None
+    return Fence(
+        kind="foreign key",
+        name=name,
+        before=None,
+        after=_statement("ALTER TABLE {} VALIDATE CONSTRAINT {}", child, name),
+        remove=_statement("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", child, name),
+    )
+
+
+def _statement(text: str, table: Table, name: str) -> sql.Composed:
+    return sql.SQL(text).format(table.identifier, sql.Identifier(name))
+
+
+def _is(regclass: str, table: Table) -> bool:
+    return regclass in {sql.Identifier(table.name).as_string(), sql.Identifier(table.schema, table.name).as_string(),
+                        table.name, f"{table.schema}.{table.name}"}  # fmt: skip
+
+
+def keyed(rule: Orphan, alias: str = "t") -> sql.Composed:
+    """Name the columns that point."""
+    return sql.SQL(", ").join(column(name, alias) for name in rule.columns)

@@ -1,0 +1,124 @@
+"""The pieces of SQL that the kinds of rules have in common. Pure.
+
+A row that is looked at is always `t`. Statements are composed with their values in them and sent without parameters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from psycopg import sql
+
+from blocks.live_catalog import Table
+from blocks.rules import Condition, Value
+
+_COMPARISONS = {"equal": "=", "different": "<>", "less": "<", "more": ">"}
+AND, OR, COMMA = sql.SQL(" AND "), sql.SQL(" OR "), sql.SQL(", ")
+#: Types without an equality of their own; they are compared as text.
+NO_EQUALITY = frozenset({"json", "xml", "point", "polygon", "json[]", "xml[]"})
+
+
+def column(name: str, alias: str = "t") -> sql.Composed:
+    """Name a column of a row."""
+    return sql.SQL("{}.{}").format(sql.Identifier(alias), sql.Identifier(name))
+
+
+def columns(names: Iterable[str], alias: str = "t") -> sql.Composed:
+    """List columns of a row."""
+    return COMMA.join(column(name, alias) for name in names)
+
+
+def all_of(parts: Iterable[sql.Composable]) -> sql.Composed:
+    """Ask for all of it."""
+    found = [sql.SQL("({})").format(part) for part in parts]
+    return AND.join(found) if found else sql.Composed([sql.SQL("true")])
+
+
+def any_of(parts: Iterable[sql.Composable]) -> sql.Composed:
+    """Ask for any of it."""
+    return OR.join(sql.SQL("({})").format(part) for part in parts)
+
+
+def known(names: Iterable[str], alias: str = "t") -> sql.Composed:
+    """Ask that none of the columns is NULL."""
+    return all_of(sql.SQL("{} IS NOT NULL").format(column(name, alias)) for name in names)
+
+
+def same(pairs: Mapping[str, str], other: str) -> sql.Composed:
+    """Ask that columns of `t` equal those of another row."""
+    return all_of(sql.SQL("{} = {}").format(column(theirs, other), column(mine, "t")) for mine, theirs in pairs.items())
+
+
+def ago(name: str, minutes: float, alias: str = "t") -> sql.Composed:
+    """Ask that a moment is so many minutes ago."""
+    return sql.SQL("{} < now() - make_interval(secs => {})").format(column(name, alias), sql.Literal(minutes * 60))
+
+
+def holds(condition: Condition, table: Table, alias: str = "t") -> sql.Composed:
+    """Ask what a condition asks."""
+    it, value = column(condition.column, alias), condition.value
+    if condition.holds in ("null", "present"):
+        return sql.SQL("{} IS NULL" if condition.holds == "null" else "{} IS NOT NULL").format(it)
+    if condition.holds == "empty":
+        return empty(condition.column, table, alias)
+    if condition.holds in ("older_than_minutes", "newer_than_minutes"):
+        older = ago(condition.column, float(str(value)), alias)
+        return older if condition.holds == "older_than_minutes" else sql.SQL("NOT ({})").format(older)
+    if isinstance(value, tuple):
+        word = sql.SQL("IN" if condition.holds == "one_of" else "NOT IN")
+        return sql.SQL("{} {} ({})").format(it, word, COMMA.join(map(literal, value)))
+    return sql.SQL("{} {} {}").format(it, sql.SQL(_COMPARISONS[condition.holds]), literal(value))
+
+
+def only(conditions: Sequence[Condition], table: Table, alias: str = "t") -> list[sql.Composed]:
+    """Ask what the rule is limited to."""
+    return [holds(each, table, alias) for each in conditions]
+
+
+def empty(name: str, table: Table, alias: str = "t") -> sql.Composed:
+    """Ask that a column is NULL, or text without a visible character."""
+    it = column(name, alias)
+    if table.columns[name].category == "S":
+        return sql.SQL(r"{0} IS NULL OR {0} !~ '\S'").format(it)
+    return sql.SQL("{} IS NULL").format(it)
+
+
+def literal(value: Value) -> sql.Composable:
+    """Write a value, whose type PostgreSQL finds from what it is compared with or given to."""
+    return sql.SQL("NULL") if value is None else sql.Literal(value)
+
+
+def comparable(name: str, table: Table, alias: str) -> sql.Composed:
+    """Name a column so that it can be compared."""
+    it = column(name, alias)
+    return sql.SQL("{}::text").format(it) if table.columns[name].type in NO_EQUALITY else it
+
+
+def shown(names: Iterable[str], alias: str = "t") -> sql.Composed:
+    """Write the columns of a row as evidence: `user_id 7, status open`."""
+    each = [
+        sql.SQL("{} || coalesce({}::text, 'NULL')").format(sql.Literal(f"{name} "), column(name, alias))
+        for name in names
+    ]
+    return sql.SQL(" || ', ' || ").join(each)
+
+
+def key_text(table: Table, alias: str = "t") -> list[sql.Composed]:
+    """Give the columns of the primary key as text."""
+    return [sql.SQL("{}::text").format(column(name, alias)) for name in table.primary_key]
+
+
+def rows(table: Table, evidence: sql.Composable, where: sql.Composable) -> sql.Composed:
+    """Find rows: their key as text, then the evidence."""
+    wanted = COMMA.join([*key_text(table), evidence])
+    return sql.SQL("SELECT {} FROM {} t WHERE {}").format(wanted, table.identifier, where)
+
+
+def given_keys(table: Table, keys: Sequence[Sequence[str]]) -> sql.Composed:
+    """Give keys, written as text, as rows `k` that the index of the primary key can be asked for."""
+    arrays = [
+        sql.SQL("{}::{}[]").format(sql.Literal([key[place] for key in keys]), sql.SQL(table.columns[name].type))
+        for place, name in enumerate(table.primary_key)
+    ]
+    names = COMMA.join(map(sql.Identifier, table.primary_key))
+    return sql.SQL("unnest({}) AS k ({})").format(COMMA.join(arrays), names)
