@@ -6,7 +6,7 @@ for the query of an `invariant`, which is the author's own and runs in a transac
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -23,6 +23,14 @@ class RuleModel(BaseModel):
     """A value of a pack: what is misspelt is refused."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_a_word(cls, given: Any) -> Any:
+        # What YAML reads where `repair: null` is written without quotes.
+        if not isinstance(given, dict):
+            return given
+        return given | {name: "null" for name in ("repair", "holds") if name in given and given[name] is None}
 
 
 class Condition(RuleModel):
