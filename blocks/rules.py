@@ -6,7 +6,7 @@ for the query of an `invariant`, which is the author's own and runs in a transac
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -26,7 +26,7 @@ class RuleModel(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _null_is_a_word(cls, given: Any) -> Any:
+    def _null_is_a_word(cls, given: object) -> object:
         # What YAML reads where `repair: null` is written without quotes.
         if not isinstance(given, dict):
             return given
