@@ -4,7 +4,7 @@ PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
 SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client
 
-.PHONY: install up down status lab lab-stripe lab-break-stripe fake-stripe demo test check bench-failover bench-stripe
+.PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data fake-stripe demo test check bench-failover bench-stripe bench-consistency
 
 install: ## what everything else needs
 	@.ci/install
@@ -27,6 +27,9 @@ lab-stripe: install ## the patient for Stripe: a shop, its webhooks, a Stripe of
 
 lab-break-stripe: install ## its webhooks get lost for some hours, and its tables drift
 	@$(PYTHON) -m tests.lab.shop break
+
+lab-break-data: ## rows of that shop are lost, doubled, stuck and otherwise wrong
+	@$(PYTHON) -m tests.lab.shop break-data
 
 fake-stripe: install ## a Stripe of the lab alone, for the unmodified SDK; PORT=12111 chooses its port
 	@$(PYTHON) -m tests.lab.stripe $(if $(PORT),--port $(PORT))
@@ -51,3 +54,6 @@ bench-failover: ## how fast, next to the physical floor and to Prefect's own pat
 
 bench-stripe: install ## the same for Stripe: next to the bare requests and to the naive way
 	@$(PYTHON) -m tests.lab.bench_stripe
+
+bench-consistency: install ## the same for wrong rows, next to the bare queries and to naive SQL; SCALE=0.01 makes it small
+	@$(PYTHON) -m tests.lab.bench_consistency $(if $(SCALE),--scale $(SCALE))

@@ -24,6 +24,14 @@ class RuleModel(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_a_word(cls, given: object) -> object:
+        # What YAML reads where `repair: null` is written without quotes.
+        if not isinstance(given, dict):
+            return given
+        return given | {name: "null" for name in ("repair", "holds") if name in given and given[name] is None}
+
 
 class Condition(RuleModel):
     """What a column holds."""

@@ -1,4 +1,4 @@
-"""The patient for Stripe: `python -m tests.lab.shop up`, and in another terminal `break`."""
+"""The patient for Stripe and for wrong rows: `python -m tests.lab.shop up`; in another terminal, `break` it."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ import os
 import signal
 import sys
 import threading
+import time
+from typing import TYPE_CHECKING
 
 from flows.triggers.plane.command import Trace
 from tests.lab import processes
 from tests.lab.pointer import HOME
+
+if TYPE_CHECKING:
+    from tests.lab.shop.lab import ShopLab
 
 POINTER = HOME / "shop"
 
@@ -19,9 +24,11 @@ POINTER = HOME / "shop"
 def main() -> int:
     """Do what the command line says."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab.shop", description=__doc__)
-    actions = {"up": up, "break": break_it}
+    actions = {"up": up, "break": break_it, "break-data": break_rows}
     parser.add_argument(
-        "action", choices=actions, help="up: until Ctrl-C; break: let webhooks get lost, and rows drift"
+        "action",
+        choices=actions,
+        help="up: until Ctrl-C; break: let webhooks get lost, and rows drift; break-data: let rows be wrong",
     )
     return actions[parser.parse_args().action]()
 
@@ -44,7 +51,7 @@ def up() -> int:
             print(f"The fake Stripe answers at {lab.fake.url}, and delivers webhooks to the shop.")
             print(f"The shop's tables are in {lab.url} (psql).")
             print(save(lab.blocks()) if told else "There is no control plane: `make up` first, then start this again.")
-            print("Break it: make lab-break-stripe. Ctrl-C ends it.", flush=True)
+            print("Break it: make lab-break-stripe, or make lab-break-data. Ctrl-C ends it.", flush=True)
             done.wait()
         finally:
             POINTER.unlink(missing_ok=True)
@@ -86,18 +93,39 @@ def save(blocks: list[tuple[str, object]]) -> str:
 
 
 def break_it() -> int:
-    """Break the shop that is up."""
+    """Let the shop that is up and Stripe drift apart."""
+    lab = attached()
+    if lab is None:
+        return 1
+    from tests.lab.shop.breaks import WHAT_NOW, break_it  # noqa: PLC0415 - Prefect costs seconds
+
+    print("Losing webhooks takes a moment ...", flush=True)
+    print("\n".join(break_it(lab)))
+    print(WHAT_NOW)
+    return 0
+
+
+def break_rows() -> int:
+    """Let rows of the shop that is up be wrong."""
+    lab = attached()
+    if lab is None:
+        return 1
+    from tests.lab.shop.data import WHAT_NOW, break_data  # noqa: PLC0415 - as above
+
+    print("\n".join(break_data(lab, str(time.time()))))
+    print(WHAT_NOW)
+    return 0
+
+
+def attached() -> ShopLab | None:
+    """Take hold of the shop that is up, or say that none is."""
     spec = running()
     if not spec:
         print("No shop is up; `make lab-stripe` brings one up.", file=sys.stderr)
-        return 1
-    from tests.lab.shop.breaks import WHAT_NOW, break_it  # noqa: PLC0415 - Prefect costs seconds
-    from tests.lab.shop.lab import ShopLab  # noqa: PLC0415
+        return None
+    from tests.lab.shop.lab import ShopLab  # noqa: PLC0415 - as above
 
-    print("Losing webhooks takes a moment ...", flush=True)
-    print("\n".join(break_it(ShopLab.attach(json.loads(spec)))))
-    print(WHAT_NOW)
-    return 0
+    return ShopLab.attach(json.loads(spec))
 
 
 if __name__ == "__main__":

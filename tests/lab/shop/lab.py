@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +22,7 @@ from tests.lab.account import place
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD
 from tests.lab.pointer import HOME
+from tests.lab.shop.data import fill_data
 from tests.lab.shop.endpoint import Shop, application
 from tests.lab.stripe import FakeStripe
 
@@ -74,7 +75,9 @@ class ShopLab:
         """Describe the shop as Salvor is told about it."""
         return [(ACCOUNT, self.account), (DATABASE, AppDatabase(url=SecretStr(self.url)))]
 
-    def sql(self, statement: str, values: Sequence[object] | None = None) -> list[tuple[Any, ...]]:
+    def sql(
+        self, statement: str, values: Sequence[object] | Mapping[str, object] | None = None
+    ) -> list[tuple[Any, ...]]:
         """Execute a statement in the shop's database."""
         with psycopg.connect(self.url, autocommit=True) as connection:
             cursor = connection.execute(statement.encode(), values)
@@ -87,6 +90,7 @@ class ShopLab:
             given = [row | {"stripe_observed_at": "now"} for row in rows.values()]
             self.sql(_FILL.format(table), [json.dumps(given, default=str)])
         self.sql(_USERS)
+        fill_data(self)
 
 
 @contextmanager
@@ -96,6 +100,8 @@ def shop_lab() -> Iterator[ShopLab]:
         server = stack.enter_context(Lab(place(HOME), 1, sync=False, pooler=False, proxies=False))
         node = server.nodes["n1"]
         node.psql("CREATE DATABASE shop OWNER shop")
+        node.psql("CREATE EXTENSION amcheck", "shop")
+        node.psql("GRANT EXECUTE ON FUNCTION bt_index_check(regclass, boolean) TO shop", "shop")
         fake = stack.enter_context(FakeStripe())
         lab = ShopLab(fake, f"postgresql://shop:{PASSWORD}@{node.host}:{node.port}/shop")
         fake.seed(customers=CUSTOMERS, seed=7)
