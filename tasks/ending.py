@@ -28,7 +28,8 @@ def judged(recovery: Recovery, report: Report, error: Exception | None, failed_u
         would=recorded(timeline),
     )
     outcome, why = outcome_of_error(error, course) if error else outcome_of(report, course)
-    evidence = () if recovery.dry_run else report.evidence  # nothing was done, so there is nothing to prove
+    # In a dry run nothing was done, so there is nothing to prove.
+    evidence = () if recovery.dry_run and recovery.gate_passed else report.evidence
     changes = {"outcome": outcome, "why": why, "timeline": timeline, "evidence": evidence}
     return report.model_copy(update=changes | {"plan": report.plan or recovery.plan})
 
@@ -84,8 +85,9 @@ def _facts(recovery: Recovery) -> Facts:
 
 def _notification(recovery: Recovery, report: Report) -> Notification | None:
     outcome = report.outcome or Outcome.NEEDS_HUMAN
-    urgency = urgency_of(outcome, dry_run=recovery.dry_run)
-    if urgency is None:
+    only_looked = outcome is Outcome.UNVERIFIED and not recovery.gate_passed
+    urgency = urgency_of(outcome, dry_run=recovery.dry_run or only_looked)
+    if urgency is None or report.known:
         return None
     run = recovery.run
     return Notification(

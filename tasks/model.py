@@ -163,6 +163,7 @@ class Report(Frozen):
     unverified: tuple[str, ...] = ()  #: what was NOT looked at
     outcome: Outcome | None = None
     why: str = ""
+    known: bool = False  #: nothing of it is new: nobody is told
 
     @property
     def holds(self) -> bool:

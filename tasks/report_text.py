@@ -24,8 +24,7 @@ MEANING = {
     Outcome.RECOVERED: "Nothing is urgent: everything that was promised was seen to hold.",
     Outcome.NOTHING_TO_DO: "Nothing had to be done, and nothing was changed.",
     Outcome.REFUSED: "Nothing was changed. Read the sentence above, mend what it names, then run this again.",
-    Outcome.UNVERIFIED: "It was done, but not everything that was promised could be seen."
-    " Look at the lines marked **NO**.",
+    Outcome.UNVERIFIED: "Not everything that was promised could be seen to hold. Look at the lines marked **NO**.",
     Outcome.NEEDS_HUMAN: "Look now: something was begun and it is not known where it stopped."
     " The timeline shows the last step. Running this again is safe: it looks at the world first.",
 }

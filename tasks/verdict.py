@@ -25,11 +25,21 @@ def outcome_of(report: Report, course: Course) -> tuple[Outcome, str]:
     """Judge a run whose body came to its end."""
     if course.dry_run and course.gate_passed:
         return Outcome.NOTHING_TO_DO, _would(course)
+    if not course.gate_passed:
+        return _looked(report)
     if report.holds:
         done = report.plan.why if report.plan else course.plan_why
         return Outcome.RECOVERED, report.why or done or "All evidence holds."
     missing = [_seen(e) for e in report.evidence if not e.holds] or ["the procedure gave no evidence"]
     return Outcome.UNVERIFIED, "It was done, but not all of it was seen: " + "; ".join(missing)
+
+
+def _looked(report: Report) -> tuple[Outcome, str]:
+    # Nothing was to be changed: the procedure only looks.
+    if report.holds:
+        return Outcome.NOTHING_TO_DO, report.why or "Everything that was looked at holds."
+    missing = "; ".join(_seen(e) for e in report.evidence if not e.holds) or "the procedure gave no evidence"
+    return Outcome.UNVERIFIED, report.why or f"Not everything holds: {missing}"
 
 
 def _seen(evidence: Evidence) -> str:
@@ -75,7 +85,7 @@ def operation_of(outcome: Outcome) -> Literal["done", "failed", "abandoned"]:
 
 
 def urgency_of(outcome: Outcome, *, dry_run: bool) -> Literal["page", "inform"] | None:
-    """Say whether somebody is woken, told, or left alone."""
+    """Say whether somebody is woken, told, or left alone. DRY_RUN: nothing was to be changed."""
     if outcome is Outcome.NOTHING_TO_DO:
         return None
     return "inform" if outcome is Outcome.RECOVERED or dry_run else "page"

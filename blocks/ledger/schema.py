@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -194,6 +195,31 @@ holds = Table(
     Column("placed_at", Instant, nullable=False),
     Column("lifted_by", Text),
     Column("lifted_at", Instant),
+)
+
+# The rows that a look at an application's database found wrong, rule by rule; a repair touches no others.
+findings = Table(
+    "findings",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("rule", String(255), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("key", JSON, nullable=False),
+    Column("evidence", Text, nullable=False, default=""),
+)
+
+# What each look said of each rule: the history of an application's consistency.
+examinations = Table(
+    "examinations",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("rule", String(255), primary_key=True),
+    Column("target", String(255), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("found", BigInteger),
+    Column("seconds", Float, nullable=False, default=0.0),
+    Column("said", Text, nullable=False, default=""),
+    Index("ix_examinations_target", "target", "at"),
 )
 
 claims = Table(

@@ -1,0 +1,32 @@
+"""What a person may set about a look at the rows. Pure."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from tasks.model import Policy
+
+
+class RulesPolicy(Policy):
+    """Which rules are looked at."""
+
+    pack: str = Field(default="", description="The name of the RulePack block; empty: it has the name of the target.")
+    rules: tuple[str, ...] = Field(default=(), description="Only these rules, by their names; empty: all of the pack.")
+    max_replica_lag_seconds: float = Field(
+        default=30,
+        ge=0,
+        description="How many seconds the standby of the pack, if it has one, may need to show what the database"
+        " shows now. Past that the run is refused.",
+    )
+
+
+class CheckPolicy(RulesPolicy):
+    """The form of consistency-check. It changes nothing, with or without dry_run."""
+
+    alert: bool = Field(
+        default=True,
+        description="Tell on-call when more rows are wrong than at the last look, or a rule cannot be looked at.",
+    )
+    timeout_seconds: int = Field(
+        default=3600, ge=10, le=86_400, description="How many seconds the look may take in all."
+    )

@@ -1,0 +1,1 @@
+"""Looking with the rules of a pack."""
