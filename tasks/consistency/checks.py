@@ -73,6 +73,7 @@ class Check:
     wrong: sql.Composed | None = None
     change: Change | None = None
     fence: Fence | None = None
+    parent: sql.Identifier | None = None  #: of an orphan: the table it points to
     alone: sql.Composable | None = None  #: an author's own query, of which the server must say that it is one
     each: Callable[[str], sql.Composed] | None = None  #: FIND gives things with a name, each of which is looked at
     notes: tuple[str, ...] = ()  #: what a person should know who judges the plan: triggers that fire, what is lossy

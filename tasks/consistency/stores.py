@@ -20,7 +20,7 @@ _SAME_TEXT = (
     "SELECT set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true),"
     " set_config('IntervalStyle', 'postgres', true), set_config('row_security', 'off', true),"
     " set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
-    " set_config('idle_in_transaction_session_timeout', '10s', true), set_config('search_path', %s, true)"
+    " set_config('idle_in_transaction_session_timeout', '10s', true)"
 )
 #: Milliseconds that a statement may wait for a lock: whoever comes after it waits as long.
 LOCK_MS = 200
@@ -58,7 +58,7 @@ def missing_right(connection: Connection) -> str:
 
 def settle(connection: Connection, *, statement_ms: int = STATEMENT_MS) -> None:
     """Keep the locks of this transaction short, and its text the same everywhere."""
-    connection.execute(_SAME_TEXT, [str(LOCK_MS), str(statement_ms), "pg_catalog, public"])
+    connection.execute(_SAME_TEXT, [str(LOCK_MS), str(statement_ms)])
 
 
 def take(connection: Connection, target: str, token: int) -> None:
