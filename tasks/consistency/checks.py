@@ -41,7 +41,7 @@ class Delete:
 class Advance:
     """Set a sequence past the largest value of its column."""
 
-    statement: sql.Composable  #: does nothing when it is already past it
+    statement: sql.Composed  #: does nothing when it is already past it
 
 
 Change = Assign | Quarantine | Delete | Advance

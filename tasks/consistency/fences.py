@@ -34,15 +34,8 @@ def raised(database: AppDatabase, check: Check, run_id: str) -> str:
             stores.settle(connection)
             connection.execute(statement)
             remove = fence.remove.as_string(connection)
-            stores.run(
-                connection,
-                "fence",
-                run_id=run_id,
-                rule=check.rule.name,
-                name=fence.name,
-                kind=fence.kind,
-                remove=remove,
-            )
+            values = {"run_id": run_id, "rule": check.rule.name, "name": fence.name, "kind": fence.kind}
+            stores.run(connection, "fence", values | {"remove": remove})
 
     return _tried(add, f"{fence.kind} {fence.name} (not yet proved)")
 
@@ -76,9 +69,8 @@ def _built(database: AppDatabase, check: Check, fence: Fence, run_id: str) -> No
         if found:  # left behind by a run that died in it, or by rows that were double
             connection.execute(fence.remove)
         remove = fence.remove.as_string(connection)
-        stores.run(
-            connection, "fence", run_id=run_id, rule=check.rule.name, name=fence.name, kind=fence.kind, remove=remove
-        )
+        values = {"run_id": run_id, "rule": check.rule.name, "name": fence.name, "kind": fence.kind}
+        stores.run(connection, "fence", values | {"remove": remove})
         try:
             connection.execute(fence.after)
         except psycopg.Error:

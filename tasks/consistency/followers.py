@@ -56,7 +56,9 @@ def _pointing(connection: Connection, orphans: Check, parent: Table | None, keys
     rows: Rows = []
     for chunk in _chunks(keys):
         joined = all_of(sql.SQL("{} = {}").format(column(name, "p"), column(name, "k")) for name in parent.primary_key)
-        query = sql.SQL("SELECT {}, 'points to a row that goes' FROM {} t JOIN {} p ON {} JOIN {} ON {} WHERE {}").format(
+        query = sql.SQL(
+            "SELECT {}, 'points to a row that goes' FROM {} t JOIN {} p ON {} JOIN {} ON {} WHERE {}"
+        ).format(
             COMMA.join(key_text(child)), child.identifier, parent.identifier, pointing, given_keys(parent, chunk),
             joined, AND.join([all_of(only(rule.only, child)), known(rule.columns)]),
         )  # fmt: skip

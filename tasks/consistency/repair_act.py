@@ -34,7 +34,7 @@ def raise_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
 
 @act("Put {plan.rows} rows right, in batches of {plan.limits.batch_ms} ms", point_of_no_return=True)
 def repair_rows(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
-    """Change the rows that the look found and that are still wrong; each with its before-image, or in the quarantine."""
+    """Change the rows that were found and are still wrong; each keeps its before-image, or goes to the quarantine."""
     recovery = current()
     checks = [check for check in _checks(at, plan, policy) if check.wrong and check.change]
     works = []
@@ -77,7 +77,7 @@ def advance_sequences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
         if isinstance(check.change, Advance):
             with at.database.writing() as connection:
                 stores.settle(connection)
-                rows = connection.execute(check.change.statement).fetchall()  # type: ignore[arg-type]
+                rows = connection.execute(check.change.statement).fetchall()
             said += [f"{check.rule.name}: now at {row[0]}" for row in rows]
     return "; ".join(said) or "none is behind"
 

@@ -27,9 +27,9 @@ LOCK_MS = 200
 STATEMENT_MS = 2000
 
 
-def run(connection: Connection, name: str, **values: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - SQL's values
+def run(connection: Connection, name: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """Send one of the queries."""
-    cursor = connection.execute(QUERIES[name].encode(), values or None)
+    cursor = connection.execute(QUERIES[name].encode(), values)
     return cursor.fetchall() if cursor.description else []
 
 
@@ -63,12 +63,12 @@ def settle(connection: Connection, *, statement_ms: int = STATEMENT_MS) -> None:
 
 def take(connection: Connection, target: str, token: int) -> None:
     """Show the token of a new run, which every older one must not pass any more."""
-    _refuse_older(target, token, run(connection, "take", target=target, token=token)[0][0])
+    _refuse_older(target, token, run(connection, "take", {"target": target, "token": token})[0][0])
 
 
 def hold(connection: Connection, target: str, token: int) -> None:
     """Be the only one to write until this transaction ends, or be turned away."""
-    found = run(connection, "hold", target=target)
+    found = run(connection, "hold", {"target": target})
     _refuse_older(target, token, found[0][0] if found else token + 1)
 
 
@@ -79,7 +79,7 @@ def _refuse_older(target: str, token: int, newest: int) -> None:
 
 def note(connection: Connection, run_id: str, done: Account) -> None:
     """Add to what a run has done for a rule."""
-    run(connection, "progress", run_id=run_id, **done.model_dump() | {"why": list(done.why)})
+    run(connection, "progress", done.model_dump() | {"run_id": run_id, "why": list(done.why)})
 
 
 def accounts(connection: Connection, run_id: str) -> dict[str, Account]:
@@ -87,7 +87,7 @@ def accounts(connection: Connection, run_id: str) -> dict[str, Account]:
     if not exists(connection):
         return {}
     names = list(Account.model_fields)
-    rows = [dict(zip(names, row, strict=True)) for row in run(connection, "accounts", run_id=run_id)]
+    rows = [dict(zip(names, row, strict=True)) for row in run(connection, "accounts", {"run_id": run_id})]
     return {row["rule"]: Account(**row | {"why": tuple(row["why"])}) for row in rows}
 
 
