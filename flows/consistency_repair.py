@@ -8,7 +8,7 @@ taken out of a table goes to a quarantine beside it, and every changed field kee
 **Diagnosis.** Run it as it stands: a dry run. The table artifact is the plan: how many rows of which rule, examples,
 what would be done, and what it would cost. A rule that finds very many rows is refused: it is more often wrong itself.
 
-**Mitigation.** Read the plan, then run it with `dry_run` off. Only rows that the look found and that are still wrong are
+**Mitigation.** Read the plan, then run it with `dry_run` off. Only rows that were found and are still wrong are
 touched. A hold on the target (recovery-hold) stops it after the batch. consistency-undo with the id of the run gives
 everything back. Running it again is safe: it goes on where a run that died has stopped.
 """
