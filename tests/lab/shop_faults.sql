@@ -23,8 +23,10 @@ WHERE id IN (
 ) RETURNING id
 
 -- {n} scraping jobs were cleaned away while analyses speak of their pages.
-DELETE FROM scraping_jobs
-WHERE id IN (SELECT scraping_job_id FROM analyses ORDER BY md5(id || %(salt)s) LIMIT 7) RETURNING id
+DELETE FROM scraping_jobs WHERE id IN (
+    SELECT s.id FROM scraping_jobs s JOIN users u ON u.id = s.user_id
+    WHERE s.status = 'done' ORDER BY md5(s.id || %(salt)s) LIMIT 7
+) RETURNING id
 
 -- {n} AI analysis jobs have hung for 20 minutes, some of them at their last attempt.
 UPDATE ai_analysis_jobs SET status = 'processing', attempts = id %% 4, created_at = now() - interval '20 minutes'

@@ -89,7 +89,10 @@ def save(blocks: list[tuple[str, object]]) -> str:
         )
     for name, block in blocks:
         block.save(name, overwrite=True)  # type: ignore[attr-defined]
-    return f"Salvor knows it as `{named}`: that is the target of the Stripe procedures."
+    return (
+        f"Salvor knows it as `{named}`, the target of the Stripe procedures, and its database as `{blocks[1][0]}`, the"
+        " target of those for consistency."
+    )
 
 
 def break_it() -> int:

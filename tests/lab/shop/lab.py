@@ -16,13 +16,14 @@ import uvicorn
 from pydantic import SecretStr
 
 from blocks.app_database import AppDatabase
+from blocks.rule_pack import RulePack
 from blocks.stripe_account import StripeAccount
 from flows.triggers.plane.ports import pick
 from tests.lab.account import place
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD
 from tests.lab.pointer import HOME
-from tests.lab.shop.data import fill_data
+from tests.lab.shop.data import PACK, fill_data
 from tests.lab.shop.endpoint import Shop, application
 from tests.lab.stripe import FakeStripe
 
@@ -73,7 +74,8 @@ class ShopLab:
 
     def blocks(self) -> list[tuple[str, Block]]:
         """Describe the shop as Salvor is told about it."""
-        return [(ACCOUNT, self.account), (DATABASE, AppDatabase(url=SecretStr(self.url)))]
+        database = AppDatabase(url=SecretStr(self.url))
+        return [(ACCOUNT, self.account), (DATABASE, database), (DATABASE, RulePack(rules=PACK.read_text()))]
 
     def sql(
         self, statement: str, values: Sequence[object] | Mapping[str, object] | None = None
