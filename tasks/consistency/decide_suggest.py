@@ -30,6 +30,11 @@ class Proposal(Frozen):
         return tuple(each for each in self.rules if each.missing)
 
 
+def artifact_of(target: str) -> str:
+    """Name the artifact in which the rules are."""
+    return f"consistency-{target}-suggestion"
+
+
 def decide_proposal(seen: Survey, most_missing_percent: float) -> Proposal:
     """Propose what the rows do not speak against: what is broken already first, then what is surest."""
     orphans = sorted((each for each in seen.sampled if _kept(each, most_missing_percent)), key=_order)
@@ -100,7 +105,7 @@ def _sequence(counter: Counter) -> Proposed:
     )
 
 
-def judge_proposal(seen: Survey, proposal: Proposal, artifact: str, *, shown: bool) -> tuple[Evidence, ...]:
+def judge_proposal(seen: Survey, proposal: Proposal, *, shown: bool) -> tuple[Evidence, ...]:
     """Say whether all tables were looked at, and whether a person can read what came of it."""
     unread = f", but not {', '.join(seen.unreadable)}: GRANT SELECT on them to its user" if seen.unreadable else ""
     return (
@@ -111,13 +116,15 @@ def judge_proposal(seen: Survey, proposal: Proposal, artifact: str, *, shown: bo
         ),
         Evidence(
             claim="the proposal can be read in the UI",
-            seen=f"artifact {artifact}, {len(proposal.rules)} rules" if shown else "Prefect did not take it",
+            seen=f"artifact {artifact_of(seen.target)}, {len(proposal.rules)} rules"
+            if shown
+            else "Prefect did not take it",
             holds=shown,
         ),
     )
 
 
-def sum_up(seen: Survey, proposal: Proposal, artifact: str) -> str:
+def sum_up(seen: Survey, proposal: Proposal) -> str:
     """Say it in a sentence or two."""
     orphans = sum(isinstance(each.rule, Orphan) for each in proposal.rules)
     sequences = len(proposal.rules) - orphans
@@ -127,8 +134,8 @@ def sum_up(seen: Survey, proposal: Proposal, artifact: str) -> str:
     broken = f" Rows break {len(proposal.broken)} of them already." if proposal.broken else ""
     return (
         f"{orphans} orphan rules and {sequences} sequence rules are proposed for the {seen.tables} tables of"
-        f" {seen.schema_name}.{broken}{known} They are in the artifact {artifact}, ready to paste into the RulePack"
-        f" block {seen.target}."
+        f" {seen.schema_name}.{broken}{known} They are in the artifact {artifact_of(seen.target)}, ready to paste into"
+        f" the RulePack block {seen.target}."
     )
 
 
