@@ -1,4 +1,4 @@
-"""The Stripe bench's figures: a row each beside the floor and the naive way, and the rules they must keep. Pure."""
+"""The figures of the benches for Stripe and consistency: each row beside its floor, the naive way and its rules. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,3 @@
+"""x"""
+
+orphans = reconcile = fence = None
