@@ -58,6 +58,11 @@ class PostgresCluster(Block):
     env_files: list[str] = Field(
         default_factory=list, description="Names of the EnvFile blocks that route to this cluster."
     )
+    databases: list[str] = Field(
+        default_factory=list,
+        description="Names of the application database blocks that live on this cluster; after a failover or a "
+        "switchover consistency-check looks at their rows.",
+    )
     sync_standbys: int = Field(
         default=0,
         ge=0,

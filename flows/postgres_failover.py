@@ -64,4 +64,5 @@ def postgres_failover(
         evidence=judge_failover(plan, after, activity),
         figures=figures_of(plan, activity),
         unverified=unlooked(plan, after, activity),
+        look_at=at.databases,
     )

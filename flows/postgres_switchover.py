@@ -76,4 +76,5 @@ def postgres_switchover(
         evidence=judge_switchover(plan, after, activity),
         figures=figures_of(plan, activity),
         unverified=unlooked(plan, after, activity),
+        look_at=at.databases,
     )

@@ -50,7 +50,7 @@ def _concluded(
 ) -> State[Report]:
     new = _announcement(arguments)
     try:
-        recovery = guard.begin(new)
+        recovery = guard.begin(new, looks=_policy(arguments).looks)
     except SalvorError as error:
         return _without_ledger(new, error)
     with _alive(recovery):
@@ -115,8 +115,7 @@ def _abandon(recovery: Recovery) -> None:
 def _announcement(arguments: dict[str, Any]) -> NewRun:
     context = FlowRunContext.get()
     flow_run = context.flow_run if context else None
-    policy = arguments.get("policy")
-    policy = policy if isinstance(policy, Policy) else Policy()
+    policy = _policy(arguments)
     key = (flow_run.idempotency_key if flow_run else None) or ""
     return NewRun(
         flow_run_id=str(flow_run.id) if flow_run else str(uuid4()),
@@ -131,6 +130,11 @@ def _announcement(arguments: dict[str, Any]) -> NewRun:
         timeout_seconds=policy.timeout_seconds,
         resumes=key.removeprefix(RESUMES) if key.startswith(RESUMES) else None,
     )
+
+
+def _policy(arguments: dict[str, Any]) -> Policy:
+    policy = arguments.get("policy")
+    return policy if isinstance(policy, Policy) else Policy()
 
 
 def _without_ledger(new: NewRun, error: SalvorError) -> State[Report]:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from blocks.errors import SalvorError
 from blocks.ledger import runs, steps
 from blocks.ledger.records import Ending, Notification, StepRecord
+from tasks.event import concluded
 from tasks.guard import Recovery
 from tasks.model import Outcome, Report, Step
 from tasks.report import artifact_key, log, publish, run_url
@@ -19,6 +20,7 @@ def judged(recovery: Recovery, report: Report, error: Exception | None, failed_u
     timeline = _timeline(recovery)
     course = Course(
         gate_passed=recovery.gate_passed,
+        looks=recovery.looks,
         dry_run=recovery.dry_run,
         begun=tuple(recovery.begun),
         lasting=recovery.lasting,
@@ -29,8 +31,9 @@ def judged(recovery: Recovery, report: Report, error: Exception | None, failed_u
     )
     outcome, why = outcome_of_error(error, course) if error else outcome_of(report, course)
     # In a dry run nothing was done, so there is nothing to prove.
-    evidence = () if recovery.dry_run and recovery.gate_passed else report.evidence
+    evidence = () if recovery.dry_run and not recovery.looks else report.evidence
     changes = {"outcome": outcome, "why": why, "timeline": timeline, "evidence": evidence}
+    changes |= {"look_at": report.look_at if outcome is Outcome.RECOVERED else ()}
     return report.model_copy(update=changes | {"plan": report.plan or recovery.plan})
 
 
@@ -58,8 +61,9 @@ def close(recovery: Recovery, report: Report) -> str:
         markdown=markdown,
         operation=operation_of(outcome),
     )
+    events = {str(each.id): each.body() for each in concluded(recovery.run, report.look_at, datetime.now(UTC))}
     try:
-        if not runs.close(recovery.ledger, recovery.run.id, ending, _notification(recovery, report)):
+        if not runs.close(recovery.ledger, recovery.run.id, ending, _notification(recovery, report), events):
             log("This run had been declared dead; what it did is kept in Prefect only.", warn=True)
     except SalvorError as error:
         log(f"The ledger could not be told how this ended, so the sweep will start it again: {error}", warn=True)
@@ -78,16 +82,15 @@ def _facts(recovery: Recovery) -> Facts:
         reason=str(run.parameters.get("reason", "")),
         alert=run.alert,
         attempt=run.attempt,
-        dry_run=run.dry_run,
+        dry_run=run.dry_run and not recovery.looks,
         url=run_url(run.flow_run_id),
     )
 
 
 def _notification(recovery: Recovery, report: Report) -> Notification | None:
     outcome = report.outcome or Outcome.NEEDS_HUMAN
-    only_looked = outcome is Outcome.UNVERIFIED and not recovery.gate_passed
-    urgency = urgency_of(outcome, dry_run=recovery.dry_run or only_looked)
-    if urgency is None or report.known:
+    urgency = urgency_of(outcome, dry_run=recovery.dry_run or recovery.looks)
+    if urgency is None or report.known or _told_before(recovery, report):
         return None
     run = recovery.run
     return Notification(
@@ -100,6 +103,14 @@ def _notification(recovery: Recovery, report: Report) -> Notification | None:
         run_id=run.flow_run_id,
         url=run_url(run.flow_run_id),
     )
+
+
+def _told_before(recovery: Recovery, report: Report) -> bool:
+    # What looks every hour and is refused for the same reason each time says so once.
+    if not recovery.looks or report.outcome is not Outcome.REFUSED:
+        return False
+    last = runs.before(recovery.ledger, recovery.run)
+    return last is not None and (last.outcome, last.why) == (report.outcome, report.why)
 
 
 def tell(recovery: Recovery, report: Report, markdown: str) -> None:

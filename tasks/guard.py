@@ -35,6 +35,7 @@ class Recovery:
     plan: Plan | None = None
     objection: str = ""  #: in a dry run: what the gate would have said
     approved_by: str = ""  #: who agreed to the plan, with what was said
+    looks: bool = False  #: the procedure only reads
     gate_passed: bool = False
     begun: list[str] = field(default_factory=list)  #: names of the acts that were begun
     unclear: set[int] = field(default_factory=set)  #: which of them failed without our knowing how far they came
@@ -77,10 +78,11 @@ def ledger() -> Ledger:
         raise Transient(f"The ledger's block could not be loaded from Prefect: {error}") from error
 
 
-def begin(new: NewRun) -> Recovery:
-    """Enter a run into the ledger."""
+def begin(new: NewRun, *, looks: bool = False) -> Recovery:
+    """Enter a run into the ledger; LOOKS: its procedure only reads."""
     book = ledger()
-    return Recovery(ledger=book, run=runs.register(book, new), progress=Progress(new.procedure, new.target))
+    progress = Progress(new.procedure, new.target)
+    return Recovery(ledger=book, run=runs.register(book, new), progress=progress, looks=looks)
 
 
 def approve(decision: Decision[P], policy: Policy, again: Callable[[], Decision[P]]) -> P:

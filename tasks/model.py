@@ -48,6 +48,9 @@ class Policy(Frozen):
 
     model_config = ConfigDict(json_schema_extra=number_fields)
 
+    #: The procedure only reads: it has no gate, and wakes nobody.
+    looks: ClassVar[bool] = False
+
     dry_run: bool = Field(
         default=False,
         description="On: look, decide and write the report, but change nothing. Off: do it.",
@@ -164,6 +167,7 @@ class Report(Frozen):
     outcome: Outcome | None = None
     why: str = ""
     known: bool = False  #: nothing of it is new: nobody is told
+    look_at: tuple[str, ...] = ()  #: databases whose rows are looked at next, when it ended Recovered
 
     @property
     def holds(self) -> bool:

@@ -58,7 +58,7 @@ def render(report: Report, facts: Facts) -> str:
 def _page(report: Report, facts: Facts, *, steps: int, plan: bool) -> str:
     parts = [_top(report, facts), _lost(report.plan), _evidence(report.evidence)]
     parts += [_timeline(report.timeline[:steps], facts.started_at), _figures(report.figures)]
-    parts += [_unchecked(report.unverified), _circumstances(facts)]
+    parts += [_unchecked((*report.unverified, *_next(report.look_at))), _circumstances(facts)]
     if plan:
         parts.append(_plan(report.plan))
     return "\n\n".join(part for part in parts if part) + "\n"
@@ -112,6 +112,10 @@ def _figures(figures: dict[str, float]) -> str:
 def _unchecked(unverified: Iterable[str]) -> str:
     lines = "\n".join(f"- {_line(each)}" for each in unverified)
     return f"## What is left to do, or was not checked\n\n{lines}" if lines else ""
+
+
+def _next(databases: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"consistency-check looks at the rows of {each} now: read how it ended." for each in databases)
 
 
 def _circumstances(facts: Facts) -> str:

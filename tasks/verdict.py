@@ -12,6 +12,7 @@ class Course(Frozen):
     """How far the run came."""
 
     gate_passed: bool
+    looks: bool = False  #: nothing was to be changed
     dry_run: bool = False
     begun: tuple[str, ...] = ()  #: acts that were begun
     lasting: tuple[str, ...] = ()  #: those of them that were not taken back
@@ -23,10 +24,10 @@ class Course(Frozen):
 
 def outcome_of(report: Report, course: Course) -> tuple[Outcome, str]:
     """Judge a run whose body came to its end."""
-    if course.dry_run and course.gate_passed:
-        return Outcome.NOTHING_TO_DO, _would(course)
-    if not course.gate_passed:
+    if course.looks:
         return _looked(report)
+    if course.dry_run:
+        return Outcome.NOTHING_TO_DO, _would(course)
     if report.holds:
         done = report.plan.why if report.plan else course.plan_why
         return Outcome.RECOVERED, report.why or done or "All evidence holds."
@@ -35,7 +36,6 @@ def outcome_of(report: Report, course: Course) -> tuple[Outcome, str]:
 
 
 def _looked(report: Report) -> tuple[Outcome, str]:
-    # Nothing was to be changed: the procedure only looks.
     if report.holds:
         return Outcome.NOTHING_TO_DO, report.why or "Everything that was looked at holds."
     missing = "; ".join(_seen(e) for e in report.evidence if not e.holds) or "the procedure gave no evidence"

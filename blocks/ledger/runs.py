@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -83,8 +84,14 @@ def abandon(ledger: Ledger, run_id: str) -> None:
     ledger.write(work)
 
 
-def close(ledger: Ledger, run_id: str, ending: Ending, notification: Notification | None = None) -> bool:
-    """End the run and free its lease; False, and nothing is written, when it was declared dead before."""
+def close(
+    ledger: Ledger,
+    run_id: str,
+    ending: Ending,
+    notification: Notification | None = None,
+    events: Mapping[str, dict[str, Any]] | None = None,
+) -> bool:
+    """End the run, free its lease, and tell of it; False, and nothing is written, when it was declared dead before."""
 
     def work(connection: Connection) -> bool:
         row = connection.execute(select(runs).where(runs.c.id == run_id)).one()
@@ -96,6 +103,8 @@ def close(ledger: Ledger, run_id: str, ending: Ending, notification: Notificatio
         end(connection, row, ending, now(connection))
         if notification is not None:
             outbox.put(connection, "notification", f"{run_id}.end", notification.model_dump())
+        for key, event in (events or {}).items():
+            outbox.put(connection, "event", key, event)
         return True
 
     return ledger.write(work)
@@ -187,6 +196,15 @@ def history(ledger: Ledger, *, since: datetime | None = None, limit: int = 1000)
         query = query.where(runs.c.started_at >= since)
     with ledger.read() as connection:
         return [Run.model_validate(row) for row in connection.execute(query)]
+
+
+def before(ledger: Ledger, run: Run) -> Run | None:
+    """Read the run of the same procedure on the same target that ended last, RUN itself not counted."""
+    same = (runs.c.procedure == run.procedure) & (runs.c.target == run.target) & (runs.c.id != run.id)
+    query = select(runs).where(same, runs.c.ended_at.is_not(None)).order_by(runs.c.ended_at.desc()).limit(1)
+    with ledger.read() as connection:
+        row = connection.execute(query).one_or_none()
+        return Run.model_validate(row) if row else None
 
 
 def reported(ledger: Ledger, run_id: str) -> None:

@@ -13,7 +13,8 @@ from blocks.ledger import alerts, intake
 from blocks.ledger.block import Ledger
 from blocks.prefect_api import PrefectApi
 from flows.triggers.catalogue import unknown
-from flows.triggers.events import RecoveryEvent, Signal
+from flows.triggers.events import Signal
+from tasks.event import RecoveryEvent
 from tasks.model import Frozen
 
 LOG = logging.getLogger("salvor.dispatch")

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 from typing import Any, Literal
-from uuid import NAMESPACE_URL, UUID, uuid5
+from uuid import UUID, uuid5
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field
 
 from blocks.ledger.records import InboundAlert
+from tasks.event import NAMESPACE, REASON_LENGTH, Payload, RecoveryEvent
 from tasks.model import Frozen
 
 Status = Literal["firing", "resolved"]
@@ -22,9 +23,7 @@ Status = Literal["firing", "resolved"]
 PROCEDURE_LABEL = "salvor_procedure"
 TARGET_LABEL = "salvor_target"
 
-NAMESPACE = uuid5(NAMESPACE_URL, "https://salvor/events")
 NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-REASON_LENGTH = 500
 
 EVENT_NAMES: dict[tuple[str, Status], str] = {
     ("alertmanager", "firing"): "alertmanager.alert.fired",
@@ -40,51 +39,6 @@ EVENT_NAMES: dict[tuple[str, Status], str] = {
     ("sentinel", "resolved"): "sentinel.primary.returned",
 }
 CONFLICTED = "sentinel.primaries.conflicted"
-
-
-class Payload(Frozen):
-    """What every event carries; no key is ever left out."""
-
-    procedure: str
-    target: str
-    reason: str
-    requested_by: str
-    alert: str  #: the fingerprint of what caused it
-    severity: str
-    source: str
-    dry_run: bool
-    started_at: str  #: ISO 8601, when the trouble began as far as the source knows
-
-
-class RecoveryEvent(Frozen):
-    """One event, as Prefect takes it."""
-
-    name: str
-    id: UUID
-    occurred: AwareDatetime
-    subject: str
-    payload: Payload
-
-    @property
-    def resource(self) -> str:
-        """What the event is about; automations match on it."""
-        return f"recovery.{self.subject}.{self.payload.target}"
-
-    def body(self) -> dict[str, JsonValue]:
-        """Return the JSON object that POST /api/events takes."""
-        return {
-            "id": str(self.id),
-            "event": self.name,
-            "occurred": self.occurred.astimezone(UTC).isoformat(),
-            "resource": {
-                "prefect.resource.id": self.resource,
-                "prefect.resource.name": self.payload.target,
-                "salvor.procedure": self.payload.procedure,
-                "salvor.dry-run": "yes" if self.payload.dry_run else "no",
-            },
-            "related": [],
-            "payload": self.payload.model_dump(mode="json"),
-        }
 
 
 class Signal(Frozen):

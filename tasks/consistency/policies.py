@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from pydantic import Field
 
 from tasks.model import Policy
@@ -21,8 +23,11 @@ class RulesPolicy(Policy):
 
 
 class CheckPolicy(RulesPolicy):
-    """The form of consistency-check. It changes nothing, with or without dry_run."""
+    """The form of consistency-check."""
 
+    looks: ClassVar[bool] = True
+
+    dry_run: bool = Field(default=False, description="It makes no difference here: this changes nothing anyway.")
     alert: bool = Field(
         default=True,
         description="Tell on-call when more rows are wrong than at the last look, or a rule cannot be looked at.",

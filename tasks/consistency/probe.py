@@ -28,9 +28,10 @@ def observe_rows(at: Reach, policy: CheckPolicy) -> Seen:
 def remember(seen: Seen, policy: CheckPolicy) -> bool:
     """Enter a look into the history; whether nothing of it is new, or nobody wants to be told."""
     recovery = current()
-    last = findings.history(recovery.ledger, seen.target, 1)
+    before = findings.history(recovery.ledger, seen.target, LOOKS)
     findings.examined(recovery.ledger, entries(seen, recovery.run.id))
-    return not policy.alert or not grown(seen, {each.rule: each.found for each in last})
+    # The newest last: a look may have been with some of the rules only.
+    return not policy.alert or not grown(seen, {each.rule: each.found for each in reversed(before)})
 
 
 def entries(seen: Seen, run_id: str) -> list[Examination]:

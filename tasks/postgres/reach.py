@@ -34,6 +34,11 @@ class Reach:
         """Name the thing that leases, holds and events are about."""
         return f"recovery.postgres.{self.target}"
 
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Name the applications' databases that live on it."""
+        return tuple(self.cluster.databases)
+
     def node(self, name: str) -> PostgresNode:
         """Return the member called NAME."""
         return self.cluster.node(name)

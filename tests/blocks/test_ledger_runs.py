@@ -111,21 +111,23 @@ def test_giving_up_an_ended_run_changes_nothing(ledger):
 
 
 def test_an_end_is_written_whole(ledger):
-    """Outcome, sentence, report, lease, operation and notification in one transaction."""
+    """Outcome, sentence, report, lease, operation, notification and events in one transaction."""
     run, _ = claimed(ledger)
-    assert runs.close(ledger, run.id, DONE, NOTE)
+    assert runs.close(ledger, run.id, DONE, NOTE, {"e1": {"event": "salvor.recovery.concluded"}})
 
     row = runs.find(ledger, run.id)
     assert (row.outcome, row.why, row.report, row.markdown) == ("Recovered", "all holds", {"x": 1}, "# Recovered")
     assert (row.active, lease(ledger).run_id) == (False, None)
-    assert [parcel.payload["title"] for parcel in outbox.undelivered(ledger)] == ["t"]
+    note, event = outbox.undelivered(ledger)
+    assert (note.kind, note.payload["title"]) == ("notification", "t")
+    assert (event.kind, event.key, event.payload) == ("event", "e1", {"event": "salvor.recovery.concluded"})
 
 
 def test_a_run_ends_once(ledger):
     """The same end may be told twice, another one may not; people are told once."""
     run, _ = claimed(ledger)
     ends = [runs.close(ledger, run.id, DONE, NOTE) for _ in range(2)]
-    other = runs.close(ledger, run.id, Ending(outcome="Refused", why="no"), NOTE)
+    other = runs.close(ledger, run.id, Ending(outcome="Refused", why="no"), NOTE, {"e1": {}})
 
     assert (ends, other) == ([True, True], False)
     assert runs.find(ledger, run.id).outcome == "Recovered"
@@ -138,7 +140,7 @@ def test_a_run_that_was_declared_dead_cannot_end(ledger):
     silence(ledger, old.id)
     new, _ = claimed(ledger)
 
-    assert not runs.close(ledger, old.id, DONE, NOTE)
+    assert not runs.close(ledger, old.id, DONE, NOTE, {"e1": {}})
     assert (runs.find(ledger, old.id).outcome, lease(ledger).run_id) == (None, new.id)
     assert outbox.undelivered(ledger) == []
 

@@ -16,10 +16,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from flows.triggers.events import EVENT_NAMES, Payload
+from flows.triggers.events import EVENT_NAMES
 from flows.triggers.plane.folder import PROJECT
 from flows.triggers.plane.ports import pick
 from flows.triggers.plane.registration import POOLS
+from tasks.event import Payload
 from tests.contract.source import deployments
 
 PATIENCE_SECONDS = 90

@@ -23,6 +23,7 @@ class Patient:
     wrong: dict[str, Callable[[], object]] = field(default_factory=dict)
     decision: Callable[[], Decision[FakePlan]] = lambda: Decision.go(plan())
     holds: bool = True
+    look_at: tuple[str, ...] = ()
 
     def touch(self, what: str) -> str:
         self.done.append(what)
@@ -124,7 +125,8 @@ def fake_failover(
     route(plan)
 
     PATIENT.look("after")
-    return Report(plan=plan, evidence=(Evidence(claim="n2 accepts writes", seen="it does", holds=PATIENT.holds),))
+    evidence = (Evidence(claim="n2 accepts writes", seen="it does", holds=PATIENT.holds),)
+    return Report(plan=plan, evidence=evidence, look_at=PATIENT.look_at)
 
 
 @flow(name="fake-careless", validate_parameters=False)

@@ -16,6 +16,7 @@ from blocks.ledger.block import Ledger
 from blocks.ledger.schema import operations
 from blocks.ledger.schema import runs as run_table
 from tasks import guard
+from tasks.event import Payload
 from tasks.guard import current
 from tasks.model import Decision
 from tests.flows.fakes import (
@@ -50,6 +51,10 @@ def operation(saved):
 
 def notices(saved):
     return [p.payload for p in outbox.undelivered(saved) if p.kind == "notification"]
+
+
+def events(saved):
+    return [p.payload for p in outbox.undelivered(saved) if p.kind == "event"]
 
 
 def artifacts(row):
@@ -95,6 +100,35 @@ def test_evidence_that_does_not_hold_is_unverified_and_pages(saved, patient):
     assert "n2 accepts writes (seen: it does)" in state.message
     assert operation(saved).status == "failed"
     assert [n["urgency"] for n in notices(saved)] == ["page"]
+
+
+def test_what_was_recovered_is_looked_at_next(saved, patient):
+    """Each database gets one event in the outbox, with every key, together with the end of the run and not before."""
+    patient.look_at = ("shop", "billing", "shop")
+    patient.wrong["after"] = lambda: patient.done.append(str(events(saved)))
+    state, row = ended(saved)
+
+    assert (state.name, patient.done[-1]) == ("Recovered", "[]")
+    assert [event["event"] for event in events(saved)] == ["salvor.recovery.concluded"] * 2
+    assert [event["resource"]["prefect.resource.id"] for event in events(saved)] == [
+        "recovery.consistency.shop",
+        "recovery.consistency.billing",
+    ]
+    assert {event["resource"]["salvor.procedure"] for event in events(saved)} == {"consistency-check"}
+    payload = events(saved)[0]["payload"]
+    assert set(payload) == set(Payload.model_fields)
+    assert payload["reason"] == "fake-failover on orders has ended"
+    assert "consistency-check looks at the rows of shop now" in row.markdown
+
+
+@pytest.mark.parametrize(("dry_run", "holds"), [(True, True), (False, False)])
+def test_what_was_not_recovered_is_not_looked_at(saved, patient, dry_run, holds):
+    """A dry run changed nothing, and where not everything holds a person looks first."""
+    patient.look_at, patient.holds = ("shop",), holds
+    _, row = ended(saved, policy=FakePolicy(dry_run=dry_run))
+
+    assert events(saved) == []
+    assert "consistency-check" not in row.markdown
 
 
 def test_nothing_to_do_is_silent(saved, patient):

@@ -12,6 +12,7 @@ GOOD = Evidence(claim="n2 accepts writes", seen="1 row written", holds=True)
 BAD = Evidence(claim="n1 is fenced", seen="it answers", holds=False)
 BEFORE = Course(gate_passed=False)
 AFTER = Course(gate_passed=True)
+LOOKED = Course(gate_passed=False, looks=True)
 FENCED = Course(gate_passed=True, begun=("fence",), lasting=("fence",))
 UNDONE = Course(gate_passed=True, begun=("pause", "fence"))
 STUCK = Course(gate_passed=True, begun=("fence",), lasting=("fence",), failed_undos=("Start n1. no route",))
@@ -25,6 +26,16 @@ REHEARSAL = Course(gate_passed=True, dry_run=True, plan_why="n1 is gone", would=
 def test_a_body_that_came_to_its_end_is_judged_by_its_evidence(evidence, outcome):
     """All of it must hold, and there must be some."""
     assert outcome_of(Report(evidence=evidence), AFTER)[0] == outcome
+
+
+@pytest.mark.parametrize(
+    ("evidence", "outcome"),
+    [((GOOD,), "NothingToDo"), ((GOOD, BAD), "Unverified"), ((), "Unverified")],
+)
+def test_a_procedure_that_only_looks_never_recovers(evidence, outcome):
+    """What it saw holds, or not; a dry run of it is the same look."""
+    assert outcome_of(Report(evidence=evidence), LOOKED)[0] == outcome
+    assert outcome_of(Report(evidence=evidence), LOOKED.model_copy(update={"dry_run": True}))[0] == outcome
 
 
 def test_what_was_not_seen_is_named():

@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from flows.triggers.events import CONFLICTED, EVENT_NAMES, Payload, Signal, event_id, printable, well_named
+from blocks.ledger.records import Run
+from flows.triggers.catalogue import procedures
+from flows.triggers.events import CONFLICTED, EVENT_NAMES, Signal, event_id, printable, well_named
+from tasks.event import Payload, concluded
 
 AT = datetime(2026, 11, 22, 3, 10, tzinfo=UTC)
 KEYS = {
@@ -23,6 +26,11 @@ KEYS = {
     "dry_run",
     "started_at",
 }
+
+UNKNOWN = dict.fromkeys(Run.model_fields)
+RUN = Run.model_construct(
+    **UNKNOWN | {"id": "r1", "procedure": "postgres-failover", "target": "orders", "started_at": AT}
+)
 
 
 def signal(**said: object) -> Signal:
@@ -84,6 +92,21 @@ def test_an_event_looks_like_this() -> None:
             "started_at": "2026-11-22T03:10:00+00:00",
         },
     }
+
+
+def test_what_a_recovery_leaves_behind_is_an_event_of_the_grammar() -> None:
+    """Its name, resource and keys are those of every other event; the same end has the same id, each database its own.
+
+    It names no alert, as what waits for an alert that is over is cancelled.
+    """
+    first, second = concluded(RUN, ["shop", "billing"], AT)
+    assert re.fullmatch(r"[a-z]+\.[a-z]+\.[a-z]+ed", first.name)
+    assert (first.resource, second.resource) == ("recovery.consistency.shop", "recovery.consistency.billing")
+    assert set(first.body()["payload"]) == KEYS
+    assert first.payload.alert == ""
+    assert first.payload.procedure in procedures()
+    again, _ = concluded(RUN, ["shop", "billing"], AT + timedelta(seconds=9))
+    assert (again.id, second.id != first.id) == (first.id, True)
 
 
 def test_what_only_informs_names_no_procedure() -> None:

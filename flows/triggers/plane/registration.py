@@ -27,10 +27,12 @@ from flows.triggers.plane.folder import PROJECT, keep_secret
 from flows.triggers.responder.worker import Responder
 
 DEPLOYMENTS = PROJECT / "deployments.yaml"
-#: Schedules of which every block of a type gets a copy of its own: deployment, slug, slug of the type.
+#: Schedules of which every block gets a copy of its own: deployment, slug, and of which types there must be one by its
+#: name. Rules that are shared by several databases have a name that is of none.
 PATTERNS = (
-    ("postgres-failover", "weekly-dry-run", "salvor-postgres-cluster"),
-    ("stripe-resync", "nightly-dry-run", "salvor-stripe-account"),
+    ("postgres-failover", "weekly-dry-run", ("salvor-postgres-cluster",)),
+    ("stripe-resync", "nightly-dry-run", ("salvor-stripe-account",)),
+    ("consistency-check", "hourly", ("salvor-app-database", "salvor-rule-pack")),
 )
 #: `responder` is for what must start at once, `salvor` for everything else.
 POOLS: dict[str, type[BaseWorker[Any, Any, Any]]] = {"responder": Responder, "salvor": ProcessWorker}
@@ -73,16 +75,21 @@ def deploy(file: Path) -> None:
     subprocess.run(command, cwd=PROJECT, check=True)  # noqa: S603
 
 
-def schedule_dry_runs(client: SyncPrefectClient, name: str, pattern_slug: str, block_type: str) -> None:
-    """Give every block of BLOCK_TYPE its own dry run of NAME, cut from the inactive pattern in deployments.yaml."""
+def targets_of(client: SyncPrefectClient, block_types: tuple[str, ...]) -> list[str]:
+    """Name what has a block of every one of the types."""
+    found = [client.read_block_documents_by_type(each, include_secrets=False) for each in block_types]
+    return sorted(set.intersection(*({block.name for block in blocks if block.name} for blocks in found)))
+
+
+def schedule_looks(client: SyncPrefectClient, name: str, pattern_slug: str, block_types: tuple[str, ...]) -> None:
+    """Give every target its own schedule of NAME, cut from the inactive pattern in deployments.yaml."""
     try:
         deployment = client.read_deployment_by_name(f"{name}/{name}")
     except ObjectNotFound:
         return
     slugs = {schedule.slug for schedule in deployment.schedules}
     pattern = next(schedule for schedule in deployment.schedules if schedule.slug == pattern_slug)
-    blocks = client.read_block_documents_by_type(block_type, include_secrets=False)
-    for target in {block.name for block in blocks if block.name}:
+    for target in targets_of(client, block_types):
         if (slug := f"{pattern_slug}-{target}") not in slugs:
             parameters = pattern.parameters | {"target": target}
             schedule = DeploymentScheduleCreate(
@@ -100,7 +107,7 @@ def main() -> None:
         for file in files or [DEPLOYMENTS]:
             deploy(file)
         for pattern in PATTERNS:
-            schedule_dry_runs(client, *pattern)
+            schedule_looks(client, *pattern)
 
 
 if __name__ == "__main__":
