@@ -1,4 +1,4 @@
-"""The figures of the benches for Stripe and consistency: each row beside its floor, the naive way and its rules. Pure."""
+"""The figures of the benches for Stripe and consistency: each row beside its floor, naive way and rules. Pure."""
 
 from __future__ import annotations
 
