@@ -100,24 +100,42 @@ class AppDatabase(Block):
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Write in one transaction; when its commit was not answered, Ambiguous is raised."""
+    def session(self) -> Iterator[Connection]:
+        """Stay connected, for many short transactions."""
         with self._connected() as connection:
             # A statement that waited for a row looks at it again; a stricter default of the database would give up.
             connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Write in one transaction; when its commit was not answered, Ambiguous is raised."""
+        with self.session() as connection, self.written(connection):
+            yield connection
+
+    @contextmanager
+    def written(self, connection: Connection) -> Iterator[None]:
+        """Write in one transaction of a session; when its commit was not answered, Ambiguous is raised."""
+        with self._translated(wrote=False):
+            transaction = connection.transaction()
+            transaction.__enter__()
+            self._settle(connection)
+        try:
             with self._translated(wrote=False):
-                transaction = connection.transaction()
-                transaction.__enter__()
-                self._settle(connection)
-            try:
-                with self._translated(wrote=False):
-                    yield connection
-            except BaseException as error:
-                with self._translated(wrote=False):
-                    transaction.__exit__(type(error), error, error.__traceback__)
-                raise
-            with self._translated(wrote=True):
-                transaction.__exit__(None, None, None)
+                yield
+        except BaseException as error:
+            with self._translated(wrote=False):
+                transaction.__exit__(type(error), error, error.__traceback__)
+            raise
+        with self._translated(wrote=True):
+            transaction.__exit__(None, None, None)
+
+    @contextmanager
+    def outside(self) -> Iterator[Connection]:
+        """Run statements that no transaction may enclose, as CREATE INDEX CONCURRENTLY, each for itself."""
+        with self._connected() as connection, self._translated(wrote=False):
+            connection.autocommit = True
+            yield connection
 
     def now(self) -> float:
         """Tell the database's own time, in seconds since 1970."""

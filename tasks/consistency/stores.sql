@@ -1,0 +1,95 @@
+-- name: make
+-- What Salvor keeps in the application's database. The way back is where the rows are, in the same transaction.
+CREATE SCHEMA IF NOT EXISTS salvor;
+CREATE SEQUENCE IF NOT EXISTS salvor.consistency_number;
+-- Whoever writes locks this row and shows his token: a run that lost its lease is turned away here, too.
+CREATE TABLE IF NOT EXISTS salvor.consistency_tokens (target text PRIMARY KEY, token bigint NOT NULL);
+-- Old and new values as PostgreSQL writes them: exact for every type, json too.
+CREATE TABLE IF NOT EXISTS salvor.consistency_changes (
+    number bigint NOT NULL DEFAULT nextval('salvor.consistency_number') PRIMARY KEY,
+    run_id text NOT NULL,
+    rule text NOT NULL,
+    schema_name text NOT NULL,
+    table_name text NOT NULL,
+    key text[] NOT NULL,
+    columns text[] NOT NULL,
+    before text[] NOT NULL,
+    after text[] NOT NULL,
+    hash_after bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp(),
+    undone_by text
+);
+CREATE INDEX IF NOT EXISTS consistency_changes_run ON salvor.consistency_changes (run_id, number);
+-- Where the rows of a table go: a table of the same columns.
+CREATE TABLE IF NOT EXISTS salvor.consistency_quarantines (
+    name text PRIMARY KEY,
+    schema_name text NOT NULL,
+    table_name text NOT NULL
+);
+-- How far a run came with a rule; written with each batch.
+CREATE TABLE IF NOT EXISTS salvor.consistency_progress (
+    run_id text NOT NULL,
+    rule text NOT NULL,
+    found bigint NOT NULL DEFAULT 0,
+    repaired bigint NOT NULL DEFAULT 0,
+    quarantined bigint NOT NULL DEFAULT 0,
+    deleted bigint NOT NULL DEFAULT 0,
+    meanwhile bigint NOT NULL DEFAULT 0,
+    skipped bigint NOT NULL DEFAULT 0,
+    why text[] NOT NULL DEFAULT '{}',
+    PRIMARY KEY (run_id, rule)
+);
+CREATE TABLE IF NOT EXISTS salvor.consistency_fences (
+    run_id text NOT NULL,
+    rule text NOT NULL,
+    name text NOT NULL,
+    kind text NOT NULL,
+    remove text NOT NULL,
+    undone_by text,
+    PRIMARY KEY (run_id, name)
+);
+
+-- name: exists
+SELECT to_regclass('salvor.consistency_fences') IS NOT NULL
+
+-- name: may
+SELECT CASE WHEN to_regclass('salvor.consistency_fences') IS NULL
+            THEN has_database_privilege(current_database(), 'CREATE')
+            ELSE has_schema_privilege('salvor', 'CREATE')
+                 AND has_table_privilege('salvor.consistency_changes', 'INSERT, UPDATE') END,
+       current_database(), current_user
+
+-- name: take
+INSERT INTO salvor.consistency_tokens AS t (target, token) VALUES (%(target)s, %(token)s)
+ON CONFLICT (target) DO UPDATE SET token = greatest(t.token, excluded.token) RETURNING t.token
+
+-- name: hold
+SELECT token FROM salvor.consistency_tokens WHERE target = %(target)s FOR UPDATE
+
+-- name: progress
+INSERT INTO salvor.consistency_progress AS p (run_id, rule, found, repaired, quarantined, deleted, meanwhile, skipped, why)
+VALUES (%(run_id)s, %(rule)s, %(found)s, %(repaired)s, %(quarantined)s, %(deleted)s, %(meanwhile)s, %(skipped)s, %(why)s)
+ON CONFLICT (run_id, rule) DO UPDATE SET
+    found = p.found + excluded.found, repaired = p.repaired + excluded.repaired,
+    quarantined = p.quarantined + excluded.quarantined, deleted = p.deleted + excluded.deleted,
+    meanwhile = p.meanwhile + excluded.meanwhile, skipped = p.skipped + excluded.skipped,
+    why = (SELECT coalesce(array_agg(DISTINCT each), '{}') FROM unnest(p.why || excluded.why) each)
+
+-- name: accounts
+SELECT rule, found, repaired, quarantined, deleted, meanwhile, skipped, why
+FROM salvor.consistency_progress WHERE run_id = %(run_id)s
+
+-- name: fence
+INSERT INTO salvor.consistency_fences (run_id, rule, name, kind, remove)
+VALUES (%(run_id)s, %(rule)s, %(name)s, %(kind)s, %(remove)s)
+ON CONFLICT (run_id, name) DO UPDATE SET undone_by = NULL
+
+-- name: pressure
+-- How far the furthest standby is behind, how much WAL was ever written, how long a session has waited for a lock, and
+-- whether archiving fails.
+SELECT coalesce((SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) FROM pg_stat_replication
+                 WHERE state IN ('streaming', 'catchup')), 0)::float8 / 1048576,
+       pg_wal_lsn_diff(pg_current_wal_lsn(), '0/0')::float8 / 1048576,
+       coalesce((SELECT max(extract(epoch FROM clock_timestamp() - waitstart)) FROM pg_locks
+                 WHERE NOT granted AND waitstart IS NOT NULL), 0)::float8 * 1000,
+       coalesce((SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver), false)
