@@ -127,6 +127,17 @@ SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_extens
 """
 
 
+_NAMES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
+"""
+
+
+def tables_in(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+    """Name the tables of a schema; a partition is part of its table."""
+    return [name for (name,) in connection.execute(_NAMES, [schema]).fetchall()]
+
+
 def read(connection: psycopg.Connection[Any], schema: str, names: Iterable[str]) -> Catalog:
     """Look up the tables NAMES, in SCHEMA unless a name says another; one that is not there is left out."""
     wanted = sorted(set(names))
