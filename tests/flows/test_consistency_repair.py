@@ -118,7 +118,9 @@ def test_rows_that_somebody_holds_are_left_and_said(app):
         state = app.repair()
         holder.rollback()
     assert state.name == "Unverified"
-    assert any(each.startswith("wrong tiers: 1 rows were left: somebody else held a lock") for each in report(state).unverified)
+    assert any(
+        each.startswith("wrong tiers: 1 rows were left: somebody else held a lock") for each in report(state).unverified
+    )
     assert report(state).evidence[-1].holds
     assert app.sql("SELECT id FROM users WHERE tier = 'paid'") == [(11,)]
     assert app.repair().name == "Recovered"
