@@ -5,7 +5,7 @@
 **Impact.** The rows get back every value they had, and rows in the quarantine return to their table. What the run added
 to keep wrong rows out is taken away first. The next consistency-check finds the rows wrong again.
 
-**Diagnosis.** `salvor.consistency_changes` has old and new value of every field, and `salvor.quarantine_…` the rows that
+**Diagnosis.** `salvor.consistency_changes` has old and new value of each field, and `salvor.quarantine_…` the rows that
 were moved. A dry run of this says how many rows would be given back, and which were changed again since.
 
 **Mitigation.** Run this with the id of that run, which stands in its report. A row that somebody changed since is left
