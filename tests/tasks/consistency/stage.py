@@ -194,5 +194,3 @@ def stage_on(server: str, folder: Path, name: str) -> Stage:
     with suppress(psycopg.errors.DuplicateDatabase):
         sql(server, f"CREATE DATABASE {name}")
     return Stage(f"{server}{name}", sqlite_ledger(folder))
-
-
