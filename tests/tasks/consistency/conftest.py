@@ -1,0 +1,27 @@
+"""Every test of a repair has an application on a real PostgreSQL beside a ledger in a file, and no Prefect."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.ledgers import sql
+from tests.tasks.consistency.stage import Stage, stage_on
+
+
+@pytest.fixture(scope="module")
+def whole_stage(ledger_server, tmp_path_factory) -> Iterator[Stage]:
+    """One database and one ledger for the tests of a file."""
+    it = stage_on(ledger_server, tmp_path_factory.mktemp("ledger"), "repaired")
+    yield it
+    it.ledger.engine.dispose()
+    sql(ledger_server, "DROP DATABASE repaired WITH (FORCE)")
+
+
+@pytest.fixture
+def stage(whole_stage) -> Stage:
+    """The same with nothing in it."""
+    whole_stage.bury()
+    whole_stage.clear("")
+    return whole_stage
