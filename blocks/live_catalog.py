@@ -10,7 +10,18 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
-from blocks.live_queries import COLUMNS, INDEXES, KEYS, NAMES, NEIGHBOURS, SEQUENCES, SERVER, TABLES, TRIGGERS
+from blocks.live_queries import (
+    COLUMNS,
+    INDEXES,
+    KEYS,
+    NAMES,
+    NEIGHBOURS,
+    SCHEMA_TABLES,
+    SEQUENCES,
+    SERVER,
+    TABLES,
+    TRIGGERS,
+)
 
 
 @dataclass(frozen=True)
@@ -102,6 +113,11 @@ class Catalog:
     amcheck: str = ""  #: the quoted name of its function; empty: the extension is not installed
     amcheck_allowed: bool = False  #: and we may execute it
     neighbours: tuple[str, ...] = ()  #: when a table was not found: the names that could have been meant
+
+
+def tables_in(connection: psycopg.Connection[Any], schema: str) -> list[str]:
+    """Name the tables of a schema; a partition is part of its table."""
+    return [name for (name,) in connection.execute(SCHEMA_TABLES, [schema]).fetchall()]
 
 
 def read(connection: psycopg.Connection[Any], schema: str, names: Iterable[str]) -> Catalog:

@@ -29,6 +29,10 @@ SELECT CASE WHEN n.nspname = %(schema)s THEN c.relname ELSE n.nspname || '.' || 
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = ANY (%(schemas)s) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY 1 LIMIT %(most)s
 """
+SCHEMA_TABLES = """
+SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
+"""
 # A domain may be of a domain, and each of them may refuse NULL.
 COLUMNS = """
 WITH RECURSIVE domain (oid, base, filled) AS (

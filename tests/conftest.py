@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 
 import pytest
 
+from tests.thrift import settle
+
 signal.signal(signal.SIGTERM, signal.default_int_handler)  # whoever is told to stop ends his servers first
 
-for name in [name for name in os.environ if name.startswith("PREFECT_")]:
-    del os.environ[name]  # a developer's own Prefect must not be the one that is tested
-os.environ["PREFECT_SERVER_ANALYTICS_ENABLED"] = "false"
+settle()  # before Prefect is imported
 
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: E402
 from prefect.testing.utilities import prefect_test_harness  # noqa: E402

@@ -8,6 +8,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, select, update
 
 from blocks.errors import LeaseLost, StandDown
+from blocks.ledger import holds
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import StepRecord
 from blocks.ledger.schema import leases, operations, runs, steps
@@ -27,6 +28,23 @@ def begin_step(ledger: Ledger, run_id: str, token: int, step: StepRecord) -> Non
         _go_on(connection, live_run(connection, run_id), step, ledger.lease_seconds)
 
     ledger.write(work, durable=False)
+
+
+def stopped(ledger: Ledger, run_id: str, token: int) -> str:
+    """Say why a long act must stop now (a hold was placed, its time is up); raise LeaseLost when it may not write."""
+    with ledger.read() as connection:
+        run = connection.execute(select(runs).where(runs.c.id == run_id)).one()
+        lease = connection.execute(select(leases).where(leases.c.resource == run.resource)).one_or_none()
+        if lease is None or lease.run_id != run_id or lease.token != token:
+            raise LeaseLost(f"Another run holds the lease of {run.resource} now: this run stops here.")
+        at = now(connection)
+        if run.deadline_at is not None and at > run.deadline_at:
+            return f"the run has used up its {run.timeout_seconds} s (timeout_seconds)"
+        try:
+            holds.refuse_held(connection, run.resource, at)
+        except StandDown as error:
+            return str(error)
+    return ""
 
 
 def note_step(ledger: Ledger, step: StepRecord) -> None:

@@ -20,7 +20,7 @@ from tasks.consistency.phrases import all_of
 from tasks.consistency.repair_state import Account
 from tasks.consistency.throttle import FIRST, next_size
 
-#: How often a row is come back to that somebody else has locked, or that is not wrong yet.
+#: How often in vain the rows are come back to that somebody else has locked.
 ROUNDS = 5
 PAUSE_SECONDS = 0.2
 #: Batches in a row that may be given up (for a lock, a time-out) before the rest is left.
@@ -62,19 +62,17 @@ def repaired(writer: Writer, works: list[Work], admit: Admit, tell: Tell) -> str
     for work in works:
         with writer.database.written(writer.connection):
             stores.note(writer.connection, writer.run_id, Account(rule=work.check.rule.name, found=work.found))
-    stopped = ""
-    for turn in range(ROUNDS):
-        before = sum(len(work.keys) + len(work.later) + len(work.not_yet) for work in works)
+    stopped, in_vain = "", 0
+    while not stopped:
+        before = sum(len(work.keys) for work in works)
         for work in works:
             stopped = stopped or _through(writer, work, admit, tell)
-        left = sum(len(work.later) + len(work.not_yet) for work in works)
-        if stopped or not left:
+        locked, left = any(work.later for work in works), sum(len(work.later) + len(work.not_yet) for work in works)
+        in_vain = in_vain + 1 if left == before else 0
+        if not left or in_vain >= (ROUNDS if locked else 1):
             break
-        if left == before and not any(work.later for work in works):
-            break
-        if turn < ROUNDS - 1:
-            time.sleep(PAUSE_SECONDS if any(work.later for work in works) else 0)
-            _again(works)
+        time.sleep(PAUSE_SECONDS if in_vain else 0)
+        _again(works)
     for work in works:
         _settle_rest(writer, work, stopped)
     return stopped

@@ -53,7 +53,7 @@ def change(connection: Connection, batch: Batch, keys: Sequence[Key]) -> Outcome
         rule=batch.check.rule.name,
         skipped=len(referred) + len(mine) - done,
         why=tuple(why),
-        **{_field(batch): done},  # type: ignore[arg-type]  # the name of a count
+        **{_field(batch): done},
     )
     return Outcome(account, [key for key in others if key in still], [key for key in others if key not in still])
 
@@ -123,7 +123,8 @@ def _changed(connection: Connection, batch: Batch, keys: list[Key]) -> int:
     if isinstance(kind, Delete):
         return connection.execute(gone).rowcount
     statement = sql.SQL(
-        "WITH gone AS ({}) INSERT INTO {} (salvor_run, salvor_rule, salvor_key, {}) SELECT {}, {}, ARRAY[{}], {} FROM gone t"
+        "WITH gone AS ({}) INSERT INTO {} (salvor_run, salvor_rule, salvor_key, {})"
+        " SELECT {}, {}, ARRAY[{}], {} FROM gone t"
     ).format(
         gone,
         quarantine(connection, batch.table),
@@ -173,7 +174,8 @@ def _assign(
         " RETURNING {key} AS key, {texts} AS after, hashtextextended(t::text, 0) AS hash)"
         " INSERT INTO salvor.consistency_changes"
         " (run_id, rule, schema_name, table_name, key, columns, before, after, hash_after)"
-        " SELECT {run}, {rule}, {schema}, {name}, key, {names}::text[], before, after, hash FROM new JOIN old USING (key)"
+        " SELECT {run}, {rule}, {schema}, {name}, key, {names}::text[], before, after, hash"
+        " FROM new JOIN old USING (key)"
     ).format(
         old=old_source,
         table=table.identifier,

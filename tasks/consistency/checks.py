@@ -41,7 +41,7 @@ class Delete:
 class Advance:
     """Set a sequence past the largest value of its column."""
 
-    statement: sql.Composable  #: does nothing when it is already past it
+    statement: sql.Composed  #: does nothing when it is already past it
 
 
 Change = Assign | Quarantine | Delete | Advance
@@ -73,6 +73,7 @@ class Check:
     wrong: sql.Composed | None = None
     change: Change | None = None
     fence: Fence | None = None
+    parent: sql.Identifier | None = None  #: of an orphan: the table it points to
     alone: sql.Composable | None = None  #: an author's own query, of which the server must say that it is one
     each: Callable[[str], sql.Composed] | None = None  #: FIND gives things with a name, each of which is looked at
     notes: tuple[str, ...] = ()  #: what a person should know who judges the plan: triggers that fire, what is lossy

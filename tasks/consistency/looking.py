@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
+from blocks.app_database import Connection
 from tasks.consistency.compile import Misfit, compiled
 from tasks.consistency.detect import Found, Say, look
 from tasks.consistency.policies import RulesPolicy
@@ -16,8 +17,11 @@ from tasks.consistency.state import Finding, Seen, definition_of
 class Look:
     """A look that is going on: what was found is given rule by rule, and what was seen at its end."""
 
-    def __init__(self, at: Reach, policy: RulesPolicy, most: int, say: Say) -> None:
+    connection: Connection  #: while rows are found
+
+    def __init__(self, at: Reach, policy: RulesPolicy, most: int, say: Say, *, on_replica: bool = True) -> None:
         """Look at nothing yet."""
+        self._on_replica = on_replica
         self._at, self._policy, self._most, self._say = at, policy, most, say
         self._findings: dict[str, Finding] = {}
         self._rules = at.rules(policy)
@@ -26,9 +30,10 @@ class Look:
     @contextmanager
     def found(self) -> Iterator[Iterator[Found]]:
         """Give what each rule finds, one after the other, all as of one moment."""
-        database = self._at.to_look_at(self._policy)
+        database = self._at.to_look_at(self._policy) if self._on_replica else self._at.database
         self._where = database.where
         with database.reading() as connection:
+            self.connection = connection
             self._began = datetime.now(UTC)
             checks, misfits = compiled(self._rules, self._at.catalog(connection, self._rules))
             self._findings |= {each.rule.name: _unfit(each) for each in misfits}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, time
+from datetime import time
 from typing import Any
 
 from pydantic import ConfigDict, Field, field_validator
@@ -88,7 +88,7 @@ class RepairPolicy(RulesPolicy):
     @field_validator("window_utc")
     @classmethod
     def _is_window(cls, value: str) -> str:
-        within(value, datetime.min)
+        within(value, time())
         return value
 
     @property
@@ -110,13 +110,12 @@ class UndoPolicy(Policy):
     )
 
 
-def within(window: str, moment: datetime) -> bool:
-    """Whether MOMENT is in the window of every day; a ValueError when the window cannot be read."""
+def within(window: str, now: time) -> bool:
+    """Whether a time of the day is in the window; a ValueError when the window cannot be read."""
     if not window.strip():
         return True
     try:
         begin, end = (time.fromisoformat(each.strip()) for each in window.split("-"))
     except ValueError:
         raise ValueError("a window is two times of the day, as 22:00-04:00") from None
-    now = moment.time()
     return begin <= now < end if begin <= end else now >= begin or now < end

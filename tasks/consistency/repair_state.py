@@ -20,7 +20,7 @@ class Faults(Frozen):
     followers: dict[str, int] = Field(default_factory=dict)  #: rule, and rows that become wrong by the repair itself
     fences: dict[str, str] = Field(default_factory=dict)  #: rule, and what is added for it
     bytes_per_row: dict[str, float] = Field(default_factory=dict)
-    referenced: tuple[str, ...] = ()
+    missing_right: str = ""
     unfinished: dict[str, int] | None = None  #: what a run that died was allowed, of exactly these rules
 
 
@@ -51,6 +51,11 @@ class RepairPlan(Plan):
     most: dict[str, int] = Field(description="Of each rule, how many rows may be changed.")
     limits: Limits
     rules: tuple[PlannedRule, ...]
+
+    @property
+    def fences(self) -> str:
+        """Name what is added, for a sentence."""
+        return ", ".join(each.fence for each in self.rules if each.fence) or "none"
 
     @property
     def fenced(self) -> tuple[str, ...]:

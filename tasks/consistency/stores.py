@@ -20,16 +20,16 @@ _SAME_TEXT = (
     "SELECT set_config('extra_float_digits', '1', true), set_config('bytea_output', 'hex', true),"
     " set_config('IntervalStyle', 'postgres', true), set_config('row_security', 'off', true),"
     " set_config('lock_timeout', %s, true), set_config('statement_timeout', %s, true),"
-    " set_config('idle_in_transaction_session_timeout', '10s', true), set_config('search_path', %s, true)"
+    " set_config('idle_in_transaction_session_timeout', '10s', true)"
 )
 #: Milliseconds that a statement may wait for a lock: whoever comes after it waits as long.
 LOCK_MS = 200
 STATEMENT_MS = 2000
 
 
-def run(connection: Connection, name: str, **values: Any) -> list[tuple[Any, ...]]:  # noqa: ANN401 - SQL's values
+def run(connection: Connection, name: str, values: dict[str, Any] | None = None) -> list[tuple[Any, ...]]:
     """Send one of the queries."""
-    cursor = connection.execute(QUERIES[name].encode(), values or None)
+    cursor = connection.execute(QUERIES[name].encode(), values)
     return cursor.fetchall() if cursor.description else []
 
 
@@ -58,17 +58,17 @@ def missing_right(connection: Connection) -> str:
 
 def settle(connection: Connection, *, statement_ms: int = STATEMENT_MS) -> None:
     """Keep the locks of this transaction short, and its text the same everywhere."""
-    connection.execute(_SAME_TEXT, [str(LOCK_MS), str(statement_ms), "pg_catalog, public"])
+    connection.execute(_SAME_TEXT, [str(LOCK_MS), str(statement_ms)])
 
 
 def take(connection: Connection, target: str, token: int) -> None:
     """Show the token of a new run, which every older one must not pass any more."""
-    _refuse_older(target, token, run(connection, "take", target=target, token=token)[0][0])
+    _refuse_older(target, token, run(connection, "take", {"target": target, "token": token})[0][0])
 
 
 def hold(connection: Connection, target: str, token: int) -> None:
     """Be the only one to write until this transaction ends, or be turned away."""
-    found = run(connection, "hold", target=target)
+    found = run(connection, "hold", {"target": target})
     _refuse_older(target, token, found[0][0] if found else token + 1)
 
 
@@ -79,7 +79,7 @@ def _refuse_older(target: str, token: int, newest: int) -> None:
 
 def note(connection: Connection, run_id: str, done: Account) -> None:
     """Add to what a run has done for a rule."""
-    run(connection, "progress", run_id=run_id, **done.model_dump() | {"why": list(done.why)})
+    run(connection, "progress", done.model_dump() | {"run_id": run_id, "why": list(done.why)})
 
 
 def accounts(connection: Connection, run_id: str) -> dict[str, Account]:
@@ -87,7 +87,7 @@ def accounts(connection: Connection, run_id: str) -> dict[str, Account]:
     if not exists(connection):
         return {}
     names = list(Account.model_fields)
-    rows = [dict(zip(names, row, strict=True)) for row in run(connection, "accounts", run_id=run_id)]
+    rows = [dict(zip(names, row, strict=True)) for row in run(connection, "accounts", {"run_id": run_id})]
     return {row["rule"]: Account(**row | {"why": tuple(row["why"])}) for row in rows}
 
 

@@ -93,3 +93,23 @@ SELECT coalesce((SELECT max(pg_wal_lsn_diff(pg_current_wal_lsn(), replay_lsn)) F
        coalesce((SELECT max(extract(epoch FROM clock_timestamp() - waitstart)) FROM pg_locks
                  WHERE NOT granted AND waitstart IS NOT NULL), 0)::float8 * 1000,
        coalesce((SELECT last_failed_time > coalesce(last_archived_time, '-infinity') FROM pg_stat_archiver), false)
+
+-- name: quarantines
+SELECT q.name, q.schema_name, q.table_name FROM salvor.consistency_quarantines q
+WHERE to_regclass('salvor.' || quote_ident(q.name)) IS NOT NULL ORDER BY q.name
+
+-- name: changed_tables
+SELECT DISTINCT schema_name, table_name FROM salvor.consistency_changes WHERE run_id = %(run_id)s
+
+-- name: changes
+SELECT number, rule, schema_name, table_name, key, columns, before, undone_by IS NOT NULL, hash_after
+FROM salvor.consistency_changes WHERE run_id = %(run_id)s ORDER BY number DESC
+
+-- name: fences_of
+SELECT rule, name, kind, remove FROM salvor.consistency_fences WHERE run_id = %(run_id)s AND undone_by IS NULL
+
+-- name: unfenced
+UPDATE salvor.consistency_fences SET undone_by = %(by)s WHERE run_id = %(run_id)s AND name = %(name)s
+
+-- name: undone
+UPDATE salvor.consistency_changes SET undone_by = %(by)s WHERE number = ANY (%(numbers)s)

@@ -20,6 +20,8 @@ PURE_FILES = {
     "blocks/ledger/records.py",
     "blocks/rules.py",
     "tasks/consistency/judge_check.py",
+    "tasks/consistency/naming.py",
+    "tasks/consistency/suggest_state.py",
     "tasks/event.py",
     "tasks/model.py",
     *(f"tasks/stripe/{n}.py" for n in ("copy_format", "drift", "judge_resync", "kinds", "shapes", "windows")),
@@ -34,6 +36,7 @@ DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "app
 #: Why a driver is imported outside blocks/.
 EXCEPTIONS = {
     ("tasks/consistency/detect.py", "psycopg"): "tells a damaged index from a statement that could not be run",
+    ("tasks/consistency/sampling.py", "psycopg"): "tells a sample that took too long from one that could not be taken",
     ("tasks/patient.py", "sqlalchemy"): "asks the ledger, and Prefect's settings, which server they are on",
     ("flows/triggers/plane/prefect_server.py", "sqlalchemy"): "names the types of Prefect's own database session",
     ("flows/triggers/loading.py", "httpx"): "Prefect's client raises httpx' errors",

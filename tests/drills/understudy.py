@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -60,6 +61,8 @@ def main() -> None:
 
     for name in (*forkserver.LATE_IMPORTS, *sys.argv[1:]):
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # or every responder, and every fork server, would look through all of it once more
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         pool, log = json.loads(line)

@@ -31,10 +31,15 @@ from tests.drills.ward import speaking_to
 from tests.lab.bench import say
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD
+from tests.lab.packs import pack
 
 TABLES = Path(__file__).with_name("bench_consistency.sql")
 TEMPLATE, SHOP = "template_shop", "shop"
 TARGET = "shop-db"
+ORPHANS = "payments of users who are gone"
+FENCED = "payments of users who are gone, and no new ones"
+STATUSES = "users whose subscription says something else"
+ENDED_WELL = {"consistency-check": "Unverified", "consistency-repair": "Recovered"}
 USERS, EVERY = 1_000_000, 1_000
 RATE, SHARE = 100, 0.2
 #: What a small server of one's own has; the lab's are made for tests.
@@ -66,6 +71,24 @@ class Waits:
 
 
 @dataclass
+class Ran:
+    """One run."""
+
+    outcome: str
+    why: str
+    begun: float
+    ended: float
+    cpu_seconds: float
+    peak_mb: float
+    imports_mb: float
+
+    @property
+    def seconds(self) -> float:
+        """From the call until the outcome."""
+        return self.ended - self.begun
+
+
+@dataclass
 class Stage:
     """Everything that a scene needs."""
 
@@ -73,6 +96,11 @@ class Stage:
     lab: Lab
     ledger: Ledger
     users: int
+
+    @property
+    def lost(self) -> int:
+        """How many users are lost; as many have another status than their subscription."""
+        return self.users // EVERY
 
     def url(self, database: str = SHOP, user: str = "shop") -> str:
         """Say where a database is."""
@@ -116,6 +144,17 @@ class Stage:
         for table in ("users", "subscriptions", "payments", "ai_analysis_jobs"):
             self.sql(f"SELECT count(*) FROM {table}")
         self.admin("CHECKPOINT")
+
+    def run(self, procedure: str, **policy: Any) -> Ran:
+        """Run a procedure to its end; one that did not end as it should is an error, for its number means nothing."""
+        command = [sys.executable, "-m", "tests.lab.bench_run", procedure, json.dumps(policy), TARGET]
+        done = subprocess.run(command, env=self.plane.env, cwd=PROJECT, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(done.stderr)
+        ran = Ran(**json.loads(done.stdout.splitlines()[-1]))
+        if ran.outcome != ENDED_WELL[procedure]:
+            raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
+        return ran
 
     def wrong(self) -> list[list[int]]:
         """List the payments and the users that are to be repaired."""
@@ -165,6 +204,7 @@ def stage(scale: float) -> Iterator[Stage]:
             found = Stage(plane, lab, ledger, max(2 * EVERY, int(USERS * scale)))
             found.prepare()
             AppDatabase(url=SecretStr(found.url())).save(TARGET, overwrite=True)
+            pack("bench").save(TARGET, overwrite=True)
             yield found
     finally:
         shutil.rmtree(root, ignore_errors=True)

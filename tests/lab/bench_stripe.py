@@ -15,10 +15,10 @@ import time
 from collections.abc import Callable
 
 from tests.lab.bench import say
+from tests.lab.bench_rows import Row, table
 from tests.lab.bench_stripe_replay import replay
 from tests.lab.bench_stripe_resync import database, limited, memory, unlimited
 from tests.lab.bench_stripe_stage import Stage, stage
-from tests.lab.bench_stripe_table import Row, table
 
 SCENES: dict[str, Callable[[Stage, int], Row]] = {
     "unlimited": unlimited,

@@ -10,10 +10,10 @@ from typing import Any
 
 from tasks.stripe.claims import Claims
 from tasks.stripe.replay_list import event_of
+from tests.lab.bench_rows import Row
 from tests.lab.bench_stripe_naive import one_by_one
 from tests.lab.bench_stripe_resync import LIMITED_LATENCY_SECONDS
 from tests.lab.bench_stripe_stage import ACCOUNT_RATE, ENDPOINT_RATE, Ran, Stage
-from tests.lab.bench_stripe_table import Row
 
 #: kind, id prefix of the nth, type of its events, how many objects.
 TOUCHED = (

@@ -14,9 +14,9 @@ from tasks.stripe.compare import Comparison, Listing
 from tasks.stripe.kinds import fields_of
 from tasks.stripe.repair import repaired
 from tasks.stripe.spool import Spool
+from tests.lab.bench_rows import Row
 from tests.lab.bench_stripe_naive import bare, one_by_one, row_by_row
 from tests.lab.bench_stripe_stage import ENDPOINT_RATE, UNLIMITED, Ran, Stage
-from tests.lab.bench_stripe_table import Row
 
 OBJECTS = 100_000
 MILLION = 1_000_000

@@ -139,7 +139,7 @@ class Stage:
     def run(self, procedure: str, **policy: Any) -> Ran:
         """Run a procedure to its end; one that did not end well is an error, for its number would mean nothing."""
         seen = self.fake.control("count")
-        command = [sys.executable, "-m", "tests.lab.bench_stripe_run", procedure, json.dumps(policy)]
+        command = [sys.executable, "-m", "tests.lab.bench_run", procedure, json.dumps(policy), "shop"]
         done = subprocess.run(command, env=self.plane.env, cwd=PROJECT, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(done.stderr)

@@ -61,6 +61,7 @@ def compiled(rule: Orphan, catalog: Catalog) -> Check:
         wrong=wrong,
         change=_change(rule),
         fence=fence,
+        parent=parent.identifier,
         notes=tuple(_notes(rule, child, parent, catalog.version)),
     )
 

@@ -1,4 +1,4 @@
-"""One run of a Stripe procedure in a process of its own: the real flow, on a real Prefect server, with a real ledger.
+"""One run of a procedure in a process of its own: the real flow, on a real Prefect server, with a real ledger.
 
 Prints one JSON object: how it ended, from when to when it ran, how much of a processor it took,
 and the most memory that the process ever had.
@@ -14,12 +14,12 @@ from pathlib import Path
 
 
 def main() -> int:
-    """Run PROCEDURE with the POLICY on `shop`."""
-    procedure, policy = sys.argv[1], json.loads(sys.argv[2])
+    """Run PROCEDURE with the POLICY on TARGET."""
+    procedure, policy, target = sys.argv[1], json.loads(sys.argv[2]), sys.argv[3]
     name = procedure.replace("-", "_")
     flow = getattr(importlib.import_module(f"flows.{name}"), name)
     before, begun, cpu = peak_mb(), time.time(), time.process_time()
-    state = flow("shop", policy, requested_by="bench", return_state=True)
+    state = flow(target, policy, requested_by="bench", return_state=True)
     ended, cpu = time.time(), time.process_time() - cpu
     said = {"outcome": state.name, "why": state.message, "begun": begun, "ended": ended, "cpu_seconds": cpu}
     print("\n" + json.dumps(said | {"peak_mb": peak_mb(), "imports_mb": before}))

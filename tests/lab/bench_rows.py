@@ -1,4 +1,4 @@
-"""The Stripe bench's figures: a row each beside the floor and the naive way, and the rules they must keep. Pure."""
+"""The figures of the benches for Stripe and consistency: each row beside its floor, naive way and rules. Pure."""
 
 from __future__ import annotations
 

@@ -1,0 +1,66 @@
+"""`make bench-consistency`: how fast wrong rows are found and repaired, and what writers wait meanwhile.
+
+A table, with the rules that each row must keep below it, and one JSON object as the last line. Each row stands beside
+the bare query and beside naive SQL, run on the same rows by the same server. Ends 0 when every number is reached.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import signal
+import time
+from collections.abc import Callable
+
+from tests.lab.bench import say
+from tests.lab.bench_consistency_look import detect, memory
+from tests.lab.bench_consistency_repair import fence, orphans, reconcile
+from tests.lab.bench_consistency_stage import Stage, stage
+from tests.lab.bench_rows import Row, table
+
+SCENES: dict[str, Callable[[Stage, int], list[Row]]] = {
+    "detect": detect,
+    "orphans": orphans,
+    "reconcile": reconcile,
+    "fence": fence,
+    "memory": memory,
+}
+
+
+def main() -> int:
+    """Measure, and print what was measured."""
+    parser = argparse.ArgumentParser(prog="python -m tests.lab.bench_consistency", description=__doc__)
+    parser.add_argument("--runs", type=int, default=3, help="of each kind (default %(default)s)")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 is a million users, and five million payments")
+    parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES), help="leave the others out")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    begun, rows = time.monotonic(), []
+    with stage(given.scale) as found:
+        for name in given.only:
+            say(f"{name} ... ({time.monotonic() - begun:.0f} s, load1 {os.getloadavg()[0]:.1f})")
+            measured = SCENES[name](found, given.runs)
+            say(table(measured))
+            rows += measured
+    print("\n" + table(rows))
+    print(json.dumps(figures(rows, given.scale, time.monotonic() - begun)), flush=True)
+    return 0 if all(row.reached for row in rows) else 1
+
+
+def figures(rows: list[Row], scale: float, seconds: float) -> dict[str, object]:
+    """Return everything that was measured, and on what."""
+    return {
+        "bench": "consistency",
+        "reached": all(row.reached for row in rows),
+        "scale": scale,
+        "rows": {row.key: row.as_dict() for row in rows},
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
+        "load1": round(os.getloadavg()[0], 2),
+        "seconds": round(seconds),
+    }
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
