@@ -56,7 +56,8 @@ SELECT to_regclass('salvor.consistency_fences') IS NOT NULL
 SELECT CASE WHEN to_regclass('salvor.consistency_fences') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('salvor', 'CREATE')
-                 AND has_table_privilege('salvor.consistency_changes', 'INSERT, UPDATE') END,
+                 AND has_table_privilege('salvor.consistency_changes', 'INSERT')
+                 AND has_table_privilege('salvor.consistency_changes', 'UPDATE') END,
        current_database(), current_user
 
 -- name: take

@@ -124,7 +124,7 @@ def test_wrong_rows_are_said_shown_and_told(app):
     assert state.message == "2 of 2 rules are broken: jobs of nobody: 3; users without an address: 1."
     assert app.notices == [("inform", state.message)]
     rows = table("consistency-checked-rows")
-    assert [row["row"] for row in rows] == ["18: user_id 18", "19: user_id 19", "20: user_id 20", "1: email  "]
+    assert [row["row"] for row in rows] == ["18: user_id 18", "19: user_id 19", "20: user_id 20", "1: email empty"]
     assert {row["table"] for row in rows} == {"jobs", "users"}
 
 
