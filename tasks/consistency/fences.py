@@ -78,8 +78,8 @@ def _built(database: AppDatabase, check: Check, fence: Fence, run_id: str) -> No
             raise
 
 
-def lowered(database: AppDatabase, kind: str, remove: str) -> str:
-    """Take away what a run had added."""
+def lowered(database: AppDatabase, kind: str, remove: str) -> tuple[bool, str]:
+    """Take away what a run had added; whether it is gone, and how it went."""
 
     def drop() -> None:
         if kind == "unique index":
@@ -91,7 +91,8 @@ def lowered(database: AppDatabase, kind: str, remove: str) -> str:
             stores.settle(connection)
             connection.execute(remove.encode())
 
-    return _tried(drop, remove)
+    said = _tried(drop, remove)
+    return said == remove, said
 
 
 def holds(connection: psycopg.Connection[tuple[object, ...]], check: Check) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tasks.consistency import batches, fences, undo_act
 from tests.ledgers import sql
 from tests.tasks.consistency.stage import Stage, stage_on
 
@@ -25,3 +26,10 @@ def stage(whole_stage) -> Stage:
     whole_stage.bury()
     whole_stage.clear("")
     return whole_stage
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch) -> None:
+    """Nobody waits for long here: what is locked stays locked, or is given up by the test itself."""
+    for module in (batches, undo_act, fences):
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)

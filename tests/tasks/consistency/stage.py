@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ def concluded(ledger: Ledger, procedure: str, policy: Policy, body: Callable[[],
 def _attempted(body: Callable[[], Report]) -> tuple[Report, Exception | None]:
     try:
         return body(), None
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - as flows.procedure does
         return Report(), error
 
 
