@@ -4,11 +4,24 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psycopg
 from psycopg import sql
+
+from blocks.live_queries import (
+    COLUMNS,
+    INDEXES,
+    KEYS,
+    NAMES,
+    NEIGHBOURS,
+    SCHEMA_TABLES,
+    SEQUENCES,
+    SERVER,
+    TABLES,
+    TRIGGERS,
+)
 
 
 @dataclass(frozen=True)
@@ -21,7 +34,15 @@ class Column:
     nullable: bool
     generated: bool  #: GENERATED ALWAYS AS (expression): never written
     always_identity: bool  #: GENERATED ALWAYS AS IDENTITY: given back with OVERRIDING SYSTEM VALUE
-    sequence: str | None = None  #: the sequence that fills it, as regclass text
+    base: str = ""  #: its type without length or precision; of a domain, what it is made of
+    sequence: str | None = None  #: the sequence that fills it, quoted and with its schema
+    sequence_readable: bool = True
+    sequence_writable: bool = True
+
+    @property
+    def kind(self) -> str:
+        """Name the type by which it is compared."""
+        return self.base or self.type
 
 
 @dataclass(frozen=True)
@@ -29,7 +50,7 @@ class ForeignKey:
     """A constraint of another table on this one, or of this one on another."""
 
     name: str
-    child: str  #: regclass text
+    child: str  #: quoted and with its schema, as Table.quoted
     columns: tuple[str, ...]
     parent: str
     parent_columns: tuple[str, ...]
@@ -53,7 +74,12 @@ class Table:
     readable: bool
     writable: bool  #: UPDATE, INSERT and DELETE
     hides_rows: bool  #: row-level security would keep rows from our user
-    triggers: tuple[str, ...] = ()  #: enabled, of the user's own, on UPDATE, INSERT or DELETE
+    entered: bool = True  #: we may use its schema
+    owned: bool = True  #: we may alter it
+    referable: bool = True  #: a foreign key of ours may point to it
+    inherited: bool = False  #: other tables inherit from it, and are no partitions
+    rewritten: bool = False  #: a rule of CREATE RULE does something else than what is written
+    triggers: tuple[str, ...] = ()  #: enabled, of the user's own, on UPDATE, INSERT or DELETE; of its partitions, too
     outgoing: tuple[ForeignKey, ...] = ()
     incoming: tuple[ForeignKey, ...] = ()
 
@@ -61,6 +87,16 @@ class Table:
     def identifier(self) -> sql.Identifier:
         """Give its quoted name."""
         return sql.Identifier(self.schema, self.name)
+
+    @property
+    def quoted(self) -> str:
+        """Write its name as in SQL, always the same way."""
+        return self.identifier.as_string()
+
+    @property
+    def schema_quoted(self) -> str:
+        """Write its schema's name as in SQL."""
+        return sql.Identifier(self.schema).as_string()
 
     @property
     def label(self) -> str:
@@ -74,68 +110,14 @@ class Catalog:
 
     tables: dict[str, Table]
     version: int = 0  #: server_version_num
-    amcheck: bool = False  #: the extension is installed
-
-
-_TABLES = """
-SELECT given.name, c.oid, n.nspname, c.relname, c.relkind::text, c.reltuples::float8,
-       CASE WHEN c.relkind IN ('r', 'm') THEN pg_total_relation_size(c.oid) ELSE coalesce((
-           SELECT sum(pg_total_relation_size(leaf.relid)) FROM pg_partition_tree(c.oid) leaf WHERE leaf.isleaf), 0)
-       END::bigint,
-       has_table_privilege(c.oid, 'SELECT'),
-       has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'INSERT')
-           AND has_table_privilege(c.oid, 'DELETE'),
-       row_security_active(c.oid)
-FROM unnest(%(names)s::text[], %(schemas)s::text[], %(tables)s::text[]) AS given (name, schema, relation)
-JOIN pg_namespace n ON n.nspname = given.schema
-JOIN pg_class c ON c.relnamespace = n.oid AND c.relname = given.relation AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
-"""
-_COLUMNS = """
-SELECT a.attrelid, a.attname, format_type(a.atttypid, a.atttypmod), coalesce(b.typcategory, t.typcategory)::text,
-       NOT (a.attnotnull OR t.typnotnull), a.attgenerated <> '', a.attidentity = 'a',
-       pg_get_serial_sequence(a.attrelid::regclass::text, a.attname)
-FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON b.oid = nullif(t.typbasetype, 0)
-WHERE a.attrelid = ANY (%s) AND a.attnum > 0 AND NOT a.attisdropped
-ORDER BY a.attrelid, a.attnum
-"""
-_INDEXES = """
-SELECT i.indrelid, i.indisprimary, i.indisunique AND i.indpred IS NULL AND i.indexprs IS NULL,
-       i.indpred IS NULL AND i.indexprs IS NULL,
-       array(SELECT a.attname::text FROM unnest(i.indkey::int2[]) WITH ORDINALITY AS k (number, place)
-             JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.number
-             WHERE k.place <= i.indnkeyatts ORDER BY k.place)
-FROM pg_index i WHERE i.indrelid = ANY (%s) AND i.indisvalid
-"""
-_KEYS = """
-SELECT o.conname, o.conrelid, o.conrelid::regclass::text,
-       array(SELECT a.attname::text FROM unnest(o.conkey) WITH ORDINALITY AS k (number, place)
-             JOIN pg_attribute a ON a.attrelid = o.conrelid AND a.attnum = k.number ORDER BY k.place),
-       o.confrelid, o.confrelid::regclass::text,
-       array(SELECT a.attname::text FROM unnest(o.confkey) WITH ORDINALITY AS k (number, place)
-             JOIN pg_attribute a ON a.attrelid = o.confrelid AND a.attnum = k.number ORDER BY k.place),
-       o.confdeltype::text, o.convalidated
-FROM pg_constraint o
-WHERE o.contype = 'f' AND o.conparentid = 0 AND (o.conrelid = ANY (%(oids)s) OR o.confrelid = ANY (%(oids)s))
-ORDER BY o.conname
-"""
-_TRIGGERS = """
-SELECT t.tgrelid, t.tgname FROM pg_trigger t
-WHERE t.tgrelid = ANY (%s) AND NOT t.tgisinternal AND t.tgenabled <> 'D' ORDER BY t.tgname
-"""
-_SERVER = """
-SELECT current_setting('server_version_num')::int, EXISTS (SELECT FROM pg_extension WHERE extname = 'amcheck')
-"""
-
-
-_NAMES = """
-SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE n.nspname = %s AND c.relkind IN ('r', 'p') AND NOT c.relispartition ORDER BY c.relname
-"""
+    amcheck: str = ""  #: the quoted name of its function; empty: the extension is not installed
+    amcheck_allowed: bool = False  #: and we may execute it
+    neighbours: tuple[str, ...] = ()  #: when a table was not found: the names that could have been meant
 
 
 def tables_in(connection: psycopg.Connection[Any], schema: str) -> list[str]:
     """Name the tables of a schema; a partition is part of its table."""
-    return [name for (name,) in connection.execute(_NAMES, [schema]).fetchall()]
+    return [name for (name,) in connection.execute(SCHEMA_TABLES, [schema]).fetchall()]
 
 
 def read(connection: psycopg.Connection[Any], schema: str, names: Iterable[str]) -> Catalog:
@@ -143,10 +125,17 @@ def read(connection: psycopg.Connection[Any], schema: str, names: Iterable[str])
     wanted = sorted(set(names))
     places = [_place(schema, name) for name in wanted]
     given = {"names": wanted, "schemas": [p[0] for p in places], "tables": [p[1] for p in places]}
-    found = connection.execute(_TABLES, given).fetchall()
+    found = connection.execute(TABLES, given).fetchall()
     parts = _Parts(connection, [row[1] for row in found])
-    version, amcheck = connection.execute(_SERVER).fetchall()[0]
-    return Catalog({row[0]: parts.table(*row[1:]) for row in found}, version, amcheck)
+    version, amcheck_schema, amcheck, allowed = connection.execute(SERVER).fetchall()[0]
+    lost = [] if len(found) == len(wanted) else _neighbours(connection, schema, given["schemas"])
+    return Catalog(
+        tables={row[0]: parts.table(*row[1:]) for row in found},
+        version=version,
+        amcheck=_quoted(amcheck_schema, amcheck) if amcheck else "",
+        amcheck_allowed=bool(allowed),
+        neighbours=tuple(lost),
+    )
 
 
 def _place(schema: str, name: str) -> tuple[str, str]:
@@ -154,32 +143,40 @@ def _place(schema: str, name: str) -> tuple[str, str]:
     return (before, after) if dot else (schema, name)
 
 
+def _neighbours(connection: psycopg.Connection[Any], schema: str, schemas: list[str]) -> list[str]:
+    given = {"schema": schema, "schemas": [schema, *schemas], "most": NEIGHBOURS}
+    return [row[0] for row in connection.execute(NAMES, given).fetchall()]
+
+
+def _quoted(schema: str, name: str) -> str:
+    return sql.Identifier(schema, name).as_string()
+
+
 class _Parts:
     """What belongs to tables, read for all of them at once."""
 
     def __init__(self, connection: psycopg.Connection[Any], oids: list[int]) -> None:
+        given = {"oids": oids}
         self._columns: defaultdict[int, dict[str, Column]] = defaultdict(dict)
-        for oid, *facts in connection.execute(_COLUMNS, [oids]).fetchall():
+        for oid, *facts in connection.execute(COLUMNS, [oids]).fetchall():
             self._columns[oid][facts[0]] = Column(*facts)
+        for oid, name, schema, sequence, *may in connection.execute(SEQUENCES, given).fetchall():
+            found = replace(self._columns[oid][name], sequence=_quoted(schema, sequence))
+            self._columns[oid][name] = replace(found, sequence_readable=may[0], sequence_writable=may[1])
         self._indexes: defaultdict[int, list[tuple[Any, ...]]] = defaultdict(list)
-        for oid, *facts in connection.execute(_INDEXES, [oids]).fetchall():
+        for oid, *facts in connection.execute(INDEXES, [oids]).fetchall():
             self._indexes[oid].append(tuple(facts))
         self._triggers: defaultdict[int, list[str]] = defaultdict(list)
-        for oid, name in connection.execute(_TRIGGERS, [oids]).fetchall():
+        for oid, name in connection.execute(TRIGGERS, given).fetchall():
             self._triggers[oid].append(name)
-        self._outgoing: defaultdict[int, list[ForeignKey]] = defaultdict(list)
-        self._incoming: defaultdict[int, list[ForeignKey]] = defaultdict(list)
-        for name, child, label, columns, parent, parent_label, keys, *rest in connection.execute(
-            _KEYS, {"oids": oids}
-        ).fetchall():
-            key = ForeignKey(name, label, tuple(columns), parent_label, tuple(keys), *rest)
-            self._outgoing[child].append(key)
-            self._incoming[parent].append(key)
+        self._keys: defaultdict[tuple[int, bool], list[ForeignKey]] = defaultdict(list)
+        for oid, inward, name, *facts in connection.execute(KEYS, given).fetchall():
+            self._keys[oid, inward].append(_key(name, *facts))
 
-    def table(self, oid: int, *facts: Any) -> Table:  # noqa: ANN401 - a row of _TABLES
+    def table(self, oid: int, *facts: Any) -> Table:  # noqa: ANN401 - a row of TABLES
         """Put one together."""
         indexes = self._indexes[oid]
-        schema, name, kind, rows, size, readable, writable, hides_rows = facts
+        schema, name, kind, rows, size, readable, writable, hides, entered, owned, referable, inherited, rules = facts
         return Table(
             schema=schema,
             name=name,
@@ -192,8 +189,26 @@ class _Parts:
             bytes=size,
             readable=readable,
             writable=writable,
-            hides_rows=hides_rows,
+            hides_rows=hides,
+            entered=entered,
+            owned=owned,
+            referable=referable,
+            inherited=inherited,
+            rewritten=rules,
             triggers=tuple(self._triggers[oid]),
-            outgoing=tuple(self._outgoing[oid]),
-            incoming=tuple(self._incoming[oid]),
+            outgoing=tuple(self._keys[oid, False]),
+            incoming=tuple(self._keys[oid, True]),
         )
+
+
+def _key(name: str, *facts: Any) -> ForeignKey:  # noqa: ANN401 - a row of KEYS
+    child_schema, child, columns, parent_schema, parent, keys, on_delete, validated = facts
+    return ForeignKey(
+        name=name,
+        child=_quoted(child_schema, child),
+        columns=tuple(columns),
+        parent=_quoted(parent_schema, parent),
+        parent_columns=tuple(keys),
+        on_delete=on_delete,
+        validated=validated,
+    )

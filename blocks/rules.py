@@ -6,12 +6,21 @@ for the query of an `invariant`, which is the author's own and runs in a transac
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+
+def _once(names: tuple[str, ...]) -> tuple[str, ...]:
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"a column is named once; twice there is {', '.join(twice)}")
+    return names
+
 
 Name = Annotated[str, Field(min_length=1, max_length=63)]
-Names = Annotated[tuple[Name, ...], Field(min_length=1)]
+Names = Annotated[tuple[Name, ...], Field(min_length=1), AfterValidator(_once)]
+Minutes = Annotated[float, Field(le=1_000_000_000)]  #: 1,900 years; PostgreSQL counts no further back than 6,700
 Value = str | int | float | bool | None
 
 #: With a value, and without.
@@ -22,7 +31,7 @@ STATED = ("null", "present", "empty")
 class RuleModel(BaseModel):
     """A value of a pack: what is misspelt is refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     @model_validator(mode="before")
     @classmethod
@@ -30,7 +39,22 @@ class RuleModel(BaseModel):
         # What YAML reads where `repair: null` is written without quotes.
         if not isinstance(given, dict):
             return given
+        if any("\0" in text for text in _texts(given)):
+            raise ValueError("there is a character with the code 0, which PostgreSQL keeps in no text")
         return given | {name: "null" for name in ("repair", "holds") if name in given and given[name] is None}
+
+
+def _texts(given: dict[object, object]) -> Iterator[str]:
+    # What is a model of its own is asked by itself.
+    for value in given.values():
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list | tuple)
+            else [value]
+        )
+        yield from (part for part in parts if isinstance(part, str))
 
 
 class Condition(RuleModel):
@@ -51,6 +75,8 @@ class Condition(RuleModel):
             raise ValueError(f"{self.column}: `{self.holds}` needs a value")
         if isinstance(self.value, tuple) != (self.holds in ("one_of", "none_of")):
             raise ValueError(f"{self.column}: one_of and none_of take a list, the others a single value")
+        if isinstance(self.value, tuple) and (not self.value or None in self.value):
+            raise ValueError(f"{self.column}: the list must not be empty, and NULL is asked for with `null`")
         return self
 
 
@@ -128,7 +154,7 @@ class Mismatch(Rows):
     settled_column: Name | None = Field(
         default=None, description="When the row here was last changed; rows changed just now are left alone."
     )
-    settled_minutes: int = Field(default=15, ge=0, description="How long ago that must be.")
+    settled_minutes: int = Field(default=15, ge=0, le=1_000_000_000, description="How long ago that must be.")
     repair: Literal["report", "copy"] = Field(default="report", description="copy: take over what the other has.")
 
 
@@ -152,6 +178,8 @@ class Invalid(Rows):
     def _values_fit(self) -> Invalid:
         if (self.repair == "set") != bool(self.values):
             raise ValueError("`set` needs values, and only `set` takes them")
+        if self.values and not set(self.values) & {each.column for each in (*self.when, *self.only)}:
+            raise ValueError("a row would still be wrong after its repair: none of its columns in `when` changes")
         return self
 
 
@@ -162,7 +190,7 @@ class Stuck(Rows):
     column: Name = Field(default="status", description="The column of the status.")
     statuses: tuple[str, ...] = Field(default=("processing",), min_length=1, description="Statuses of begun work.")
     since: Name = Field(description="When it was begun; rows without it count as stuck.")
-    after_minutes: float = Field(default=30, gt=0, description="After how many minutes it counts as stuck.")
+    after_minutes: Minutes = Field(default=30, gt=0, description="After how many minutes it counts as stuck.")
     reset_to: str = Field(default="pending", description="Its status then.")
     attempts: Name | None = Field(default=None, description="A column that counts the attempts; it is raised by one.")
     max_attempts: int | None = Field(default=None, ge=1, description="From so many attempts on it is given up.")
@@ -177,7 +205,7 @@ class Expired(Rows):
 
     kind: Literal["expired"] = "expired"
     column: Name = Field(description="When it ends, or when it was made.")
-    older_than_minutes: float = Field(default=0, ge=0, description="How long ago that must be; 1440 are a day.")
+    older_than_minutes: Minutes = Field(default=0, ge=0, description="How long ago that must be; 1440 are a day.")
     repair: Literal["report", "quarantine", "delete"] = Field(
         default="report", description="delete: no copy is kept, so there is no way back."
     )

@@ -6,16 +6,17 @@ A row that is looked at is always `t`. Statements are composed with their values
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
 
 from psycopg import sql
 
 from blocks.live_catalog import Table
 from blocks.rules import Condition, Value
+from tasks.consistency.likeness import has_equality
 
 _COMPARISONS = {"equal": "=", "different": "<>", "less": "<", "more": ">"}
 AND, OR, COMMA = sql.SQL(" AND "), sql.SQL(" OR "), sql.SQL(", ")
-#: Types without an equality of their own; they are compared as text.
-NO_EQUALITY = frozenset({"json", "xml", "point", "polygon", "json[]", "xml[]"})
+EVIDENCE_CHARACTERS = 200  #: of each value; a text of megabytes is no evidence
 
 
 def column(name: str, alias: str = "t") -> sql.Composed:
@@ -66,8 +67,12 @@ def holds(condition: Condition, table: Table, alias: str = "t") -> sql.Composed:
         return older if condition.holds == "older_than_minutes" else sql.SQL("NOT ({})").format(older)
     if isinstance(value, tuple):
         word = sql.SQL("IN" if condition.holds == "one_of" else "NOT IN")
-        return sql.SQL("{} {} ({})").format(it, word, COMMA.join(map(literal, value)))
-    return sql.SQL("{} {} {}").format(it, sql.SQL(_COMPARISONS[condition.holds]), literal(value))
+        return sql.SQL("{} {} ({})").format(
+            comparable(condition.column, table, alias), word, COMMA.join(map(literal, value))
+        )
+    return sql.SQL("{} {} {}").format(
+        comparable(condition.column, table, alias), sql.SQL(_COMPARISONS[condition.holds]), literal(value)
+    )
 
 
 def only(conditions: Sequence[Condition], table: Table, alias: str = "t") -> list[sql.Composed]:
@@ -85,27 +90,37 @@ def empty(name: str, table: Table, alias: str = "t") -> sql.Composed:
 
 def literal(value: Value) -> sql.Composable:
     """Write a value, whose type PostgreSQL finds from what it is compared with or given to."""
-    return sql.SQL("NULL") if value is None else sql.Literal(value)
+    if value is None:
+        return sql.SQL("NULL")
+    return sql.Literal(str(value).lower() if isinstance(value, bool) else str(value))
 
 
 def comparable(name: str, table: Table, alias: str) -> sql.Composed:
     """Name a column so that it can be compared."""
     it = column(name, alias)
-    return sql.SQL("{}::text").format(it) if table.columns[name].type in NO_EQUALITY else it
+    return it if has_equality(table.columns[name]) else sql.SQL("{}::text").format(it)
 
 
 def shown(names: Iterable[str], alias: str = "t") -> sql.Composed:
     """Write the columns of a row as evidence: `user_id 7, status open`."""
-    each = [
-        sql.SQL("{} || coalesce({}::text, 'NULL')").format(sql.Literal(f"{name} "), column(name, alias))
-        for name in names
-    ]
+    each = [sql.SQL("{} || {}").format(sql.Literal(f"{name} "), value_text(name, alias)) for name in names]
     return sql.SQL(" || ', ' || ").join(each)
+
+
+def value_text(name: str, alias: str = "t") -> sql.Composed:
+    """Write a value so that a person can read it."""
+    return sql.SQL("coalesce(left({}::text, {}), 'NULL')").format(column(name, alias), sql.Literal(EVIDENCE_CHARACTERS))
 
 
 def key_text(table: Table, alias: str = "t") -> list[sql.Composed]:
     """Give the columns of the primary key as text."""
     return [sql.SQL("{}::text").format(column(name, alias)) for name in table.primary_key]
+
+
+def fence_name(table: Table, parts: Sequence[str]) -> str:
+    """Name what Salvor adds to a table; a name of PostgreSQL has 63 bytes, and no letter may be cut in two."""
+    short = table.name.encode()[:40].decode(errors="ignore")
+    return f"salvor_{short}_{sha256(repr(tuple(parts)).encode()).hexdigest()[:8]}"
 
 
 def rows(table: Table, evidence: sql.Composable, where: sql.Composable) -> sql.Composed:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from psycopg import sql
 
@@ -15,12 +14,27 @@ from tasks.consistency.fitting import (
     index_note,
     is_unique,
     only_misfits,
+    owner_misfits,
     pair_misfits,
     table_misfits,
     write_notes,
     written_misfits,
 )
-from tasks.consistency.phrases import AND, COMMA, all_of, any_of, column, columns, key_text, known, only, shown
+from tasks.consistency.likeness import as_text_note, equality_misfits
+from tasks.consistency.phrases import (
+    AND,
+    COMMA,
+    all_of,
+    any_of,
+    column,
+    columns,
+    comparable,
+    fence_name,
+    key_text,
+    known,
+    only,
+    shown,
+)
 
 
 def misfits(rule: Duplicate, catalog: Catalog) -> Iterator[str]:
@@ -33,6 +47,7 @@ def misfits(rule: Duplicate, catalog: Catalog) -> Iterator[str]:
     ordered = [each.column for each in rule.keep]
     yield from column_misfits(table, [*rule.columns, *ordered])
     yield from only_misfits(table, rule.only)
+    yield from equality_misfits(table, ordered, "brought into an order")
     if all(name in table.columns for name in ordered) and not _total(table, ordered):
         yield (
             f"`keep` of the rule does not decide between all rows of {table.label}: end it with a unique column, e.g."
@@ -51,6 +66,9 @@ def misfits(rule: Duplicate, catalog: Catalog) -> Iterator[str]:
             yield from pair_misfits(table, table.primary_key, other, pointer.columns)
     if rule.fence and rule.only:
         yield "A unique index of Salvor holds for every row, so a rule with `only` cannot have a fence."
+    if rule.fence:
+        yield from owner_misfits(table)
+        yield from equality_misfits(table, rule.columns, "made unique")
     if rule.fence and table.kind == "p":
         yield f"{table.label} is partitioned: no unique index can be built on it without blocking writers."
 
@@ -62,7 +80,9 @@ def _total(table: Table, ordered: list[str]) -> bool:
 def compiled(rule: Duplicate, catalog: Catalog) -> Check:
     """Write the rule in SQL. The row that stays is the first by `keep`; NULLs come last in it."""
     table = catalog.tables[rule.table]
-    same_key = all_of(sql.SQL("{} = {}").format(column(n, "o"), column(n)) for n in rule.columns)
+    same_key = all_of(
+        sql.SQL("{} = {}").format(comparable(n, table, "o"), comparable(n, table, "t")) for n in rule.columns
+    )
     rival = AND.join([same_key, all_of(only(rule.only, table, "o"))])
     better = sql.SQL("EXISTS (SELECT FROM {} o WHERE {} AND ({}))").format(table.identifier, rival, _before(rule.keep))
     return Check(
@@ -92,12 +112,12 @@ def _find(rule: Duplicate, table: Table) -> sql.Composed:
     ).format(
         names=names,
         wanted=wanted,
-        parts=columns(rule.columns),
+        parts=COMMA.join(comparable(n, table, "t") for n in rule.columns),
         order=_order(rule.keep),
         table=table.identifier,
         key=key,
         compared=_compared(rule, table),
-        joined=all_of(sql.SQL("{} = {}").format(column(n, "d"), column(n)) for n in rule.columns),
+        joined=all_of(sql.SQL("{} = {}").format(column(n, "d"), comparable(n, table, "t")) for n in rule.columns),
     )
 
 
@@ -137,7 +157,9 @@ def _keeper(rule: Duplicate, table: Table, rival: sql.Composable) -> sql.Compose
 
 def _notes(rule: Duplicate, catalog: Catalog) -> Iterator[str]:
     table = catalog.tables[rule.table]
-    yield f"The row that stays: {rule.why}."
+    yield f"The row that stays: {rule.why.rstrip('.')}."
+    for name in rule.columns:
+        yield from as_text_note(table, name)
     if rule.repair != "report":
         yield from write_notes(table)
         yield from index_note(table, rule.columns)
@@ -149,7 +171,7 @@ def _notes(rule: Duplicate, catalog: Catalog) -> Iterator[str]:
 def _fence(rule: Duplicate, table: Table) -> Fence | None:
     if is_unique(table, rule.columns):
         return None
-    name = f"salvor_{table.name[:40]}_{sha256(repr(rule.columns).encode()).hexdigest()[:8]}"
+    name = fence_name(table, rule.columns)
     where = sql.Identifier(table.schema, name)
     build = sql.SQL("CREATE UNIQUE INDEX CONCURRENTLY {} ON {} ({})").format(
         sql.Identifier(name), table.identifier, COMMA.join(map(sql.Identifier, rule.columns))

@@ -8,6 +8,7 @@ from blocks.live_catalog import Catalog
 from blocks.rules import Expired
 from tasks.consistency.checks import Change, Check, Delete, Quarantine
 from tasks.consistency.fitting import column_misfits, only_misfits, table_misfits, write_notes
+from tasks.consistency.likeness import moment_misfits
 from tasks.consistency.phrases import ago, all_of, only, rows, shown
 
 _CHANGES: dict[str, Change] = {"quarantine": Quarantine(), "delete": Delete()}
@@ -21,9 +22,7 @@ def misfits(rule: Expired, catalog: Catalog) -> Iterator[str]:
         return
     yield from column_misfits(table, [rule.column])
     yield from only_misfits(table, rule.only)
-    found = table.columns.get(rule.column)
-    if found and found.category != "D":
-        yield f"{table.label}.{rule.column} is {found.type}, and `expired` needs a moment."
+    yield from moment_misfits(table, rule.column, "`expired`")
 
 
 def compiled(rule: Expired, catalog: Catalog) -> Check:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from psycopg import sql
 
@@ -23,17 +24,24 @@ WHERE i.indrelid IN (SELECT {table}::regclass UNION SELECT relid FROM pg_partiti
 def misfits(rule: Index, catalog: Catalog) -> Iterator[str]:
     """Say what does not fit."""
     yield from table_misfits(catalog, rule.table)
+    table = catalog.tables.get(rule.table)
+    if table and table.kind in ("v", "f"):
+        yield f"{table.label} is a view or a foreign table, which has no indexes here: name the table behind it."
     if not catalog.amcheck:
         yield "The extension amcheck is not in this database: CREATE EXTENSION amcheck (it ships with PostgreSQL)."
+    elif not catalog.amcheck_allowed:
+        yield f"Salvor may not run amcheck: GRANT EXECUTE ON FUNCTION {catalog.amcheck}(regclass, boolean) to its user."
 
 
 def compiled(rule: Index, catalog: Catalog) -> Check:
     """Write the rule in SQL: FIND lists the indexes, and each is looked at by itself."""
     table = catalog.tables[rule.table]
     name = sql.Literal(table.identifier.as_string())
-    return Check(rule=rule, table=None, find=sql.SQL(_INDEXES).format(table=name), each=looked_at)
+    return Check(
+        rule=rule, table=None, find=sql.SQL(_INDEXES).format(table=name), each=partial(looked_at, catalog.amcheck)
+    )
 
 
-def looked_at(oid: str) -> sql.Composed:
+def looked_at(function: str, oid: str) -> sql.Composed:
     """Ask amcheck about one index; it raises what it finds."""
-    return sql.SQL("SELECT bt_index_check({}::oid::regclass, true)").format(sql.Literal(oid))
+    return sql.SQL("SELECT {}({}::oid::regclass, true)").format(sql.SQL(function), sql.Literal(oid))

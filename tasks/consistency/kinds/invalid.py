@@ -10,6 +10,7 @@ from blocks.live_catalog import Catalog
 from blocks.rules import Invalid, Missing
 from tasks.consistency.checks import Assign, Change, Check, Quarantine
 from tasks.consistency.fitting import column_misfits, only_misfits, table_misfits, write_notes, written_misfits
+from tasks.consistency.likeness import value_misfits
 from tasks.consistency.phrases import all_of, any_of, empty, holds, literal, only, rows, shown
 
 
@@ -26,6 +27,7 @@ def misfits(rule: Invalid | Missing, catalog: Catalog) -> Iterator[str]:
     yield from only_misfits(table, rule.when)
     yield from column_misfits(table, rule.values)
     yield from written_misfits(table, rule.values)
+    yield from (fault for name, value in rule.values.items() for fault in value_misfits(table, name, value))
     yield from written_misfits(table, [name for name, value in rule.values.items() if value is None], nulled=True)
 
 

@@ -19,18 +19,20 @@ from tasks.consistency.fitting import (
     write_notes,
     written_misfits,
 )
+from tasks.consistency.likeness import as_text_note, equality_misfits, loses, moment_misfits
 from tasks.consistency.phrases import (
     AND,
     COMMA,
-    NO_EQUALITY,
     ago,
     all_of,
     any_of,
     column,
     comparable,
     key_text,
+    known,
     only,
     same,
+    value_text,
 )
 
 
@@ -42,6 +44,8 @@ def misfits(rule: Mismatch, catalog: Catalog) -> Iterator[str]:
     if here:
         settled = [rule.settled_column] if rule.settled_column else []
         yield from column_misfits(here, [*rule.join, *rule.columns, *settled])
+        yield from equality_misfits(here, rule.join, "joined by")
+        yield from (fault for name in settled for fault in moment_misfits(here, name, "settled_column"))
         yield from only_misfits(here, rule.only)
         if rule.repair == "copy":
             yield from written_misfits(here, rule.columns)
@@ -51,6 +55,18 @@ def misfits(rule: Mismatch, catalog: Catalog) -> Iterator[str]:
     if here and there:
         for pairs in (rule.join, rule.columns):
             yield from pair_misfits(here, tuple(pairs), there, tuple(pairs.values()))
+        if rule.repair == "copy":
+            yield from _losses(rule, here, there)
+
+
+def _losses(rule: Mismatch, here: Table, there: Table) -> Iterator[str]:
+    for mine, theirs in rule.columns.items():
+        left, right = here.columns.get(mine), there.columns.get(theirs)
+        if left and right and loses(left, right):
+            yield (
+                f"{here.label}.{mine} is {left.type} and cannot keep every value of {right.type}"
+                f" ({there.label}.{theirs}): the copy would be found wrong again. Only report, or change its type."
+            )
 
 
 def compiled(rule: Mismatch, catalog: Catalog) -> Check:
@@ -63,6 +79,9 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
     find = sql.SQL("SELECT {} FROM {} t JOIN {} s ON {} WHERE {} AND ({})").format(
         wanted, here.identifier, there.identifier, joined, limited, differs
     )
+    # A NULL that this table does not take is reported, and is no reason for the database to refuse a whole batch.
+    filled = [theirs for mine, theirs in rule.columns.items() if not here.columns[mine].nullable]
+    takeable = known(filled if rule.repair == "copy" else [], "s")
     copied: dict[str, sql.Composable] = {
         mine: sql.SQL("(SELECT {} {})").format(column(theirs, "s"), partner) for mine, theirs in rule.columns.items()
     }
@@ -70,7 +89,7 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
         rule=rule,
         table=here,
         find=find,
-        wrong=AND.join([limited, sql.SQL("EXISTS (SELECT {} AND ({}))").format(partner, differs)]),
+        wrong=AND.join([limited, sql.SQL("EXISTS (SELECT {} AND ({}) AND {})").format(partner, differs, takeable)]),
         change=Assign(copied) if rule.repair == "copy" else None,
         notes=tuple(_notes(rule, here, there)),
     )
@@ -91,9 +110,7 @@ def _settled(rule: Mismatch) -> Iterator[sql.Composed]:
 
 def _shown(rule: Mismatch) -> sql.Composed:
     each = [
-        sql.SQL("{} || coalesce({}::text, 'NULL') || ' is ' || coalesce({}::text, 'NULL')").format(
-            sql.Literal(f"{mine} "), column(mine, "t"), column(theirs, "s")
-        )
+        sql.SQL("{} || {} || ' is ' || {}").format(sql.Literal(f"{mine} "), value_text(mine), value_text(theirs, "s"))
         for mine, theirs in rule.columns.items()
     ]
     return sql.SQL(" || ', ' || ").join(each)
@@ -104,6 +121,7 @@ def _notes(rule: Mismatch, here: Table, there: Table) -> Iterator[str]:
     if rule.repair != "report":
         yield from write_notes(here)
         yield from index_note(there, tuple(rule.join.values()))
-    for name in rule.columns:
-        if here.columns[name].type in NO_EQUALITY:
-            yield f"{here.label}.{name} is {here.columns[name].type}: it is compared as text, so other spacing differs."
+    for mine, theirs in rule.columns.items():
+        yield from as_text_note(here, mine)
+        if rule.repair != "report" and there.columns[theirs].nullable and not here.columns[mine].nullable:
+            yield f"{here.label}.{mine} is NOT NULL: where {there.label}.{theirs} is NULL, the row is left as it is."

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from hashlib import sha256
 
 from psycopg import sql
 
-from blocks.live_catalog import Catalog, Table
+from blocks.live_catalog import Catalog, ForeignKey, Table
 from blocks.rules import Orphan
 from tasks.consistency.checks import Assign, Change, Check, Fence, Quarantine
 from tasks.consistency.fitting import (
     column_misfits,
+    foreign_key_misfits,
+    index_note,
     only_misfits,
     pair_misfits,
     table_misfits,
-    unique_misfits,
     write_notes,
     written_misfits,
 )
-from tasks.consistency.phrases import AND, all_of, column, known, only, rows, same, shown
+from tasks.consistency.likeness import equality_misfits
+from tasks.consistency.phrases import AND, all_of, column, fence_name, known, only, rows, same, shown
 
 PARTITIONED_NOT_VALID = 180000  #: from this version on a foreign key of a partitioned table may be NOT VALID
 
@@ -39,8 +40,9 @@ def misfits(rule: Orphan, catalog: Catalog) -> Iterator[str]:
         yield from column_misfits(parent, rule.parent_columns)
     if child and parent:
         yield from pair_misfits(child, rule.columns, parent, rule.parent_columns)
-    if parent and rule.fence:
-        yield from unique_misfits(parent, rule.parent_columns)
+        yield from equality_misfits(child, rule.columns, "a key")
+    if child and parent and rule.fence:
+        yield from foreign_key_misfits(child, rule.columns, parent, rule.parent_columns)
         if rule.only:
             yield "A foreign key holds for every row, so a rule with `only` cannot have a fence."
 
@@ -60,7 +62,7 @@ def compiled(rule: Orphan, catalog: Catalog) -> Check:
         change=_change(rule),
         fence=fence,
         parent=parent.identifier,
-        notes=tuple(_notes(rule, child, fence)),
+        notes=tuple(_notes(rule, child, parent, catalog.version)),
     )
 
 
@@ -72,20 +74,20 @@ def _change(rule: Orphan) -> Change | None:
     return None
 
 
-def _notes(rule: Orphan, child: Table, fence: Fence | None) -> Iterator[str]:
+def _notes(rule: Orphan, child: Table, parent: Table, version: int) -> Iterator[str]:
     if rule.repair != "report":
         yield from write_notes(child)
-    if rule.fence and fence is None:
+        yield from index_note(parent, rule.parent_columns)
+    if rule.fence and _existing(rule, child, parent) is None and _too_old(child, version):
         yield f"{child.label} is partitioned: only PostgreSQL 18 adds a foreign key to it without blocking writers."
 
 
 def _fence(rule: Orphan, child: Table, parent: Table, version: int) -> Fence | None:
-    for key in child.outgoing:
-        if key.columns == rule.columns and key.parent_columns == rule.parent_columns and _is(key.parent, parent):
-            return _validated(child, key.name, key.validated)
-    if child.kind == "p" and version < PARTITIONED_NOT_VALID:
+    if key := _existing(rule, child, parent):
+        return _validated(child, key.name, key.validated)
+    if _too_old(child, version):
         return None
-    name = f"salvor_{child.name[:40]}_{sha256(repr((*rule.columns, rule.parent)).encode()).hexdigest()[:8]}"
+    name = fence_name(child, (*rule.columns, rule.parent))
     add = sql.SQL("ALTER TABLE {} ADD CONSTRAINT {} FOREIGN KEY ({}) REFERENCES {} ({}) NOT VALID").format(
         child.identifier,
         sql.Identifier(name),
@@ -100,6 +102,18 @@ def _fence(rule: Orphan, child: Table, parent: Table, version: int) -> Fence | N
         after=_statement("ALTER TABLE {} VALIDATE CONSTRAINT {}", child, name),
         remove=_statement("ALTER TABLE {} DROP CONSTRAINT IF EXISTS {}", child, name),
     )
+
+
+def _existing(rule: Orphan, child: Table, parent: Table) -> ForeignKey | None:
+    wanted = set(zip(rule.columns, rule.parent_columns, strict=True))
+    for key in child.outgoing:
+        if key.parent == parent.quoted and set(zip(key.columns, key.parent_columns, strict=True)) == wanted:
+            return key
+    return None
+
+
+def _too_old(child: Table, version: int) -> bool:
+    return child.kind == "p" and version < PARTITIONED_NOT_VALID
 
 
 def _validated(child: Table, name: str, validated: bool) -> Fence | None:
@@ -117,11 +131,6 @@ def _validated(child: Table, name: str, validated: bool) -> Fence | None:
 
 def _statement(text: str, table: Table, name: str) -> sql.Composed:
     return sql.SQL(text).format(table.identifier, sql.Identifier(name))
-
-
-def _is(regclass: str, table: Table) -> bool:
-    return regclass in {sql.Identifier(table.name).as_string(), sql.Identifier(table.schema, table.name).as_string(),
-                        table.name, f"{table.schema}.{table.name}"}  # fmt: skip
 
 
 def keyed(rule: Orphan, alias: str = "t") -> sql.Composed:

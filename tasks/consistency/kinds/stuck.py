@@ -10,6 +10,7 @@ from blocks.live_catalog import Catalog, Table
 from blocks.rules import Stuck
 from tasks.consistency.checks import Assign, Check
 from tasks.consistency.fitting import column_misfits, only_misfits, table_misfits, write_notes, written_misfits
+from tasks.consistency.likeness import moment_misfits, value_misfits
 from tasks.consistency.phrases import COMMA, ago, all_of, column, only, rows, shown
 
 
@@ -23,9 +24,10 @@ def misfits(rule: Stuck, catalog: Catalog) -> Iterator[str]:
     written = [name for name in (rule.column, rule.attempts, rule.reason_column) if name]
     yield from column_misfits(table, [*written, rule.since])
     yield from written_misfits(table, written)
-    since, attempts = table.columns.get(rule.since), table.columns.get(rule.attempts or "")
-    if since and since.category != "D":
-        yield f"{table.label}.{rule.since} is {since.type}, and `since` needs a moment."
+    yield from moment_misfits(table, rule.since, "`since`")
+    for status in (*rule.statuses, *((rule.reset_to, rule.given_up) if rule.repair == "reset" else ())):
+        yield from value_misfits(table, rule.column, status)
+    attempts = table.columns.get(rule.attempts or "")
     if attempts and attempts.category != "N":
         yield f"{table.label}.{attempts.name} is {attempts.type}, and `attempts` needs a number."
     if rule.max_attempts and not rule.attempts:
@@ -47,19 +49,23 @@ def compiled(rule: Stuck, catalog: Catalog) -> Check:
         table=table,
         find=rows(table, shown(evident), wrong),
         wrong=wrong,
-        change=Assign(_values(rule)) if rule.repair == "reset" else None,
+        change=Assign(_values(rule, table)) if rule.repair == "reset" else None,
         notes=tuple(_notes(rule, table)),
     )
 
 
-def _values(rule: Stuck) -> dict[str, sql.Composable]:
+def _values(rule: Stuck, table: Table) -> dict[str, sql.Composable]:
     values: dict[str, sql.Composable] = {rule.column: sql.Literal(rule.reset_to)}
     if rule.attempts:
         made = sql.SQL("coalesce({}, 0) + 1").format(column(rule.attempts))
         values[rule.attempts] = made
         if rule.max_attempts:
-            values[rule.column] = sql.SQL("CASE WHEN {} >= {} THEN {} ELSE {} END").format(
-                made, sql.Literal(rule.max_attempts), sql.Literal(rule.given_up), sql.Literal(rule.reset_to)
+            values[rule.column] = sql.SQL("(CASE WHEN {} >= {} THEN {} ELSE {} END)::{}").format(
+                made,
+                sql.Literal(rule.max_attempts),
+                sql.Literal(rule.given_up),
+                sql.Literal(rule.reset_to),
+                sql.SQL(table.columns[rule.column].type),  # a CASE of texts is a text, which an enum does not take
             )
     if rule.reason_column:
         values[rule.reason_column] = sql.Literal(rule.reason.replace("{minutes}", f"{rule.after_minutes:g}"))

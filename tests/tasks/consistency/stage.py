@@ -78,7 +78,7 @@ def concluded(ledger: Ledger, procedure: str, policy: Policy, body: Callable[[],
 def _attempted(body: Callable[[], Report]) -> tuple[Report, Exception | None]:
     try:
         return body(), None
-    except Exception as error:  # noqa: BLE001 - as flows.procedure does
+    except Exception as error:  # noqa: BLE001  # as a procedure takes every error
         return Report(), error
 
 
