@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
+from tasks.consistency import batches, fences, undo_act
 from tests.ledgers import sql
 from tests.tasks.consistency.ground import Ground, database
 from tests.tasks.consistency.stage import Stage, stage_on
@@ -43,3 +44,10 @@ def ground(grounds: str) -> Iterator[Ground]:
         connection.execute("SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO'")
         yield Ground(connection)
         connection.rollback()
+
+
+@pytest.fixture(autouse=True)
+def brief(monkeypatch) -> None:
+    """Nobody waits for long here: what is locked stays locked, or is given up by the test itself."""
+    for module in (batches, undo_act, fences):
+        monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
