@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from blocks.errors import Misconfigured
-from blocks.rules import Pack
+from blocks.rules import Pack, Rule
+
+_KINDS = ", ".join(sorted(str(kind.model_fields["kind"].default) for kind in get_args(get_args(Rule)[0])))
 
 
 class RulePack(Block):
@@ -27,7 +29,6 @@ class RulePack(Block):
     rules: str = Field(
         min_length=1,
         description="The rules as YAML (or JSON); consistency-suggest writes a first version for your tables.",
-        json_schema_extra={"format": "json-string"},
     )
     replica_url: SecretStr = Field(
         default=SecretStr(""),
@@ -46,10 +47,25 @@ class RulePack(Block):
         return parsed(self.rules)
 
 
+def _within(place: tuple[int | str, ...], outer: tuple[int | str, ...]) -> bool:
+    return len(place) > len(outer) and place[: len(outer)] == outer
+
+
+#: What the library says less clearly.
+_SAID = {
+    "extra_forbidden": "there is no such field: correct its name",
+    "union_tag_not_found": f"it needs a kind: {_KINDS}",
+    "union_tag_invalid": f"there is no such kind; there are {_KINDS}",
+    "model_attributes_type": "a rule is a list of fields, as `kind: orphan`",
+    "missing": "it must be given",
+    "tuple_type": "it must be a list, as [a, b]",
+}
+
+
 def parsed(text: str) -> Pack:
     """Read rules; a ValueError says of every fault in which rule and field it is."""
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _Loader)  # noqa: S506 - it is a SafeLoader
     except yaml.YAMLError as error:
         raise ValueError(f"this is no YAML: {' '.join(str(error).split())}") from None
     if isinstance(content, list):  # the word `rules:` is easily forgotten
@@ -59,13 +75,38 @@ def parsed(text: str) -> Pack:
     try:
         return Pack.model_validate(content)
     except ValidationError as error:
-        faults = [each for each in error.errors() if each["type"] != "too_short" or len(each["loc"]) > 1]
+        # A list of which an entry is wrong is said to be too short as well.
+        places = [each["loc"] for each in error.errors()]
+        faults = [
+            each
+            for each in error.errors()
+            if each["type"] != "too_short" or not any(_within(place, each["loc"]) for place in places)
+        ]
         raise ValueError("; ".join(_fault(content, each) for each in faults)) from None
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML in which a date is the text that was written, and a key stands once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Refuse what stands twice; the library would keep the last, without a word."""
+        written = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        if twice := sorted({key for key in written if written.count(key) > 1}):
+            raise yaml.constructor.ConstructorError(
+                None, None, f"{', '.join(twice)} stands there twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith(":timestamp")]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def _fault(content: Any, error: Any) -> str:  # noqa: ANN401 - whatever the author wrote
     where = [str(part) for part in error["loc"]]
-    said = str(error["msg"]).removeprefix("Value error, ")
+    said = _SAID.get(error["type"], str(error["msg"]).removeprefix("Value error, "))
     if where[:1] != ["rules"] or len(where) < 2:  # noqa: PLR2004 - the list, and which of it
         return ": ".join([*where[:1], said])
     rule = content["rules"][int(where[1])]

@@ -44,15 +44,17 @@ class RuleModel(BaseModel):
         return given | {name: "null" for name in ("repair", "holds") if name in given and given[name] is None}
 
 
-def _texts(given: object) -> Iterator[str]:
-    if isinstance(given, str):
-        yield given
-    elif isinstance(given, dict):
-        for name, value in given.items():
-            yield from (*_texts(name), *_texts(value))
-    elif isinstance(given, list | tuple):
-        for each in given:
-            yield from _texts(each)
+def _texts(given: dict[object, object]) -> Iterator[str]:
+    # What is a model of its own is asked by itself.
+    for value in given.values():
+        parts = (
+            [*value, *value.values()]
+            if isinstance(value, dict)
+            else value
+            if isinstance(value, list | tuple)
+            else [value]
+        )
+        yield from (part for part in parts if isinstance(part, str))
 
 
 class Condition(RuleModel):

@@ -106,7 +106,7 @@ def _referred(connection: Connection, batch: Batch, keys: list[Key]) -> set[Key]
 def _repointed(batch: Batch, child: str, names: tuple[str, ...]) -> bool:
     assert isinstance(batch.check.change, Quarantine | Delete)  # noqa: S101 - who calls this has looked
     pointers = getattr(batch.check.change, "repoint", ())
-    return any(each.columns == names and each.table.rpartition(".")[2] == child.strip('"') for each in pointers)
+    return any(each.columns == names and batch.catalog.tables[each.table].quoted == child for each in pointers)
 
 
 def _changed(connection: Connection, batch: Batch, keys: list[Key]) -> int:

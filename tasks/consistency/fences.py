@@ -79,8 +79,8 @@ def _built(database: AppDatabase, check: Check, fence: Fence, run_id: str) -> No
                 connection.execute(fence.remove)
 
 
-def lowered(database: AppDatabase, kind: str, remove: str) -> str:
-    """Take away what a run had added."""
+def lowered(database: AppDatabase, kind: str, remove: str) -> tuple[bool, str]:
+    """Take away what a run had added; whether it is gone, and how it went."""
 
     def drop() -> None:
         if kind == "unique index":
@@ -92,7 +92,8 @@ def lowered(database: AppDatabase, kind: str, remove: str) -> str:
             stores.settle(connection)
             connection.execute(remove.encode())
 
-    return _tried(drop, remove)
+    said = _tried(drop, remove)
+    return said == remove, said
 
 
 def holds(connection: Connection, check: Check) -> bool:

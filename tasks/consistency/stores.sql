@@ -103,7 +103,7 @@ WHERE to_regclass('salvor.' || quote_ident(q.name)) IS NOT NULL ORDER BY q.name
 SELECT DISTINCT schema_name, table_name FROM salvor.consistency_changes WHERE run_id = %(run_id)s
 
 -- name: changes
-SELECT number, rule, schema_name, table_name, key, columns, before, undone_by IS NOT NULL, hash_after
+SELECT number, rule, schema_name, table_name, key, columns, before, coalesce(undone_by, ''), hash_after
 FROM salvor.consistency_changes WHERE run_id = %(run_id)s ORDER BY number DESC
 
 -- name: fences_of

@@ -88,10 +88,3 @@ def test_a_repair_that_is_killed_is_finished_by_the_next_and_all_of_it_is_given_
         assert name == "Recovered", message
     assert app.rows() == broken
     assert {each.outcome for each in runs.history(book) if each.id == half} == {None}
-
-
-def test_rules_are_proposed_for_tables_that_have_none(app: Broken) -> None:
-    """From the catalog alone: the columns that look like foreign keys and are none."""
-    name, message = ended("consistency-suggest", {})
-    assert name in {"Recovered", "NothingToDo"}, message
-    assert "proposed" in message or "rule" in message

@@ -29,6 +29,7 @@ from tasks.consistency.phrases import (
     column,
     comparable,
     key_text,
+    known,
     only,
     same,
     value_text,
@@ -78,6 +79,9 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
     find = sql.SQL("SELECT {} FROM {} t JOIN {} s ON {} WHERE {} AND ({})").format(
         wanted, here.identifier, there.identifier, joined, limited, differs
     )
+    # A NULL that this table does not take is reported, and is no reason for the database to refuse a whole batch.
+    filled = [theirs for mine, theirs in rule.columns.items() if not here.columns[mine].nullable]
+    takeable = known(filled if rule.repair == "copy" else [], "s")
     copied: dict[str, sql.Composable] = {
         mine: sql.SQL("(SELECT {} {})").format(column(theirs, "s"), partner) for mine, theirs in rule.columns.items()
     }
@@ -85,7 +89,7 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
         rule=rule,
         table=here,
         find=find,
-        wrong=AND.join([limited, sql.SQL("EXISTS (SELECT {} AND ({}))").format(partner, differs)]),
+        wrong=AND.join([limited, sql.SQL("EXISTS (SELECT {} AND ({}) AND {})").format(partner, differs, takeable)]),
         change=Assign(copied) if rule.repair == "copy" else None,
         notes=tuple(_notes(rule, here, there)),
     )
