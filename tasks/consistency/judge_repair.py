@@ -62,5 +62,5 @@ def unlooked(plan: RepairPlan, after: Repaired) -> tuple[str, ...]:
     skipped = [
         f"{each.rule}: {each.skipped:,} rows were left: {_why(each)}." for each in after.accounts if each.skipped
     ]
-    undo = f"To give everything back: consistency-undo with run_id {plan.look}."
-    return (*newly, *skipped, *after.unseen, undo)
+    undo = [f"To give everything back: consistency-undo with run_id {plan.look}."] if after.accounts else []
+    return (*newly, *skipped, *after.unseen, *undo)
