@@ -123,7 +123,8 @@ def _why(to_do: list[Finding], rows: int) -> str:
     broken = [each for each in to_do if each.found]
     if not rows:
         return f"No row is wrong; {len(to_do)} rules still lack what keeps new wrong rows out."
-    return f"{rows:,} rows are wrong by {len(broken)} rules ({counted(broken)})."
+    said = f"{rows:,} wrong rows, by {len(broken)} rules ({counted(broken)})."
+    return f"{said} The table of the run's artifacts has of each what is done, and examples."
 
 
 def _loss(rules: tuple[PlannedRule, ...]) -> str:
