@@ -17,13 +17,14 @@ from tasks.guard import approve
 from tasks.retries import ACT
 
 PROCEDURES = ("postgres-failover", "postgres-rejoin", "postgres-switchover")
-Moment = Literal["after", "within"]
+ROWS = ("consistency-repair", "consistency-undo")
+Moment = Literal["after", "within", "amid"]
 Victim = Literal["run", "responder", "both", "server"]
 
 
 @dataclass(frozen=True)
 class Blow:
-    """A kill: whom, and when. WITHIN a step means that its effect is there and nobody was told."""
+    """A kill: whom, and when. WITHIN a step: its effect is there, and nobody was told. AMID: a batch is uncommitted."""
 
     procedure: str
     number: int  #: of the step, from 0

@@ -14,9 +14,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import tasks.consistency.batches
+import tasks.consistency.undo_act
 import tasks.effects
 from tasks.guard import current
-from tests.drills.program import PROCEDURES, Blow, module_of, steps
+from tests.drills.program import PROCEDURES, ROWS, Blow, module_of, steps
 
 FOLDER = "SALVOR_SABOTAGE"  #: environment variable: where the orders are
 
@@ -64,6 +66,16 @@ class Saboteur:
 
         return interrupted
 
+    def amid(self, changed: Callable[..., Any]) -> Callable[..., Any]:
+        """Come between the change of a batch's rows and its commit."""
+
+        def interrupted(*args: Any, **kwargs: Any) -> Any:
+            found = changed(*args, **kwargs)
+            self._strike("amid")
+            return found
+
+        return interrupted
+
     def _counted(self, step: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
             found = step(*args, **kwargs)
@@ -76,6 +88,7 @@ class Saboteur:
     def _strike(self, moment: str) -> None:
         for blow in self._mine():
             if (blow.procedure, blow.number, blow.moment) == (current().run.procedure, self.passed, moment):
+                self._blow = []  # a step may have many batches, and whoever is dead has another parent now
                 self._execute(blow)
 
     def _mine(self) -> list[Blow]:
@@ -124,6 +137,8 @@ def _stat(pid: int) -> list[str]:
 
 if FOLDER in os.environ:  # in the responder's fork server, and nowhere else
     _saboteur = Saboteur(Path(os.environ[FOLDER]))
-    for _procedure in PROCEDURES:
+    for _procedure in PROCEDURES + ROWS:
         _saboteur.watch(_procedure)
+    tasks.consistency.batches.change = _saboteur.amid(tasks.consistency.batches.change)
+    tasks.consistency.undo_act.give_back = _saboteur.amid(tasks.consistency.undo_act.give_back)
     tasks.effects._ended = _saboteur.within(tasks.effects._ended)  # noqa: SLF001

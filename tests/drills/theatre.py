@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 from prefect.client.orchestration import get_client
@@ -89,16 +89,12 @@ class Theatre(Ward):
     """One patient, one work pool, one responder, one shop that writes all the time."""
 
     understudies: Understudies = field(kw_only=True)
+    procedures: tuple[str, ...] = field(default=PROCEDURES, kw_only=True)
 
     def __enter__(self) -> Self:
         """Open it."""
-        self.deployment = self.target
-        self.orders = sabotage(self.plane)
-        self._responder = 0
-        self._left: dict[int, str] = {}
         self._record_scripts()
-        self._deploy()
-        self.tend()
+        self.call_in()
         self._calm_pooler()
         self.app = App(self.lab, writers=2, rate=10).start()
         return self
@@ -106,6 +102,19 @@ class Theatre(Ward):
     def __exit__(self, *_: object) -> None:
         """Close it; what dead responders left behind is ended as well."""
         self.app.stop()
+        self.dismiss()
+
+    def call_in(self) -> None:
+        """Have a work pool and a responder of its own."""
+        self.deployment = self.target
+        self.orders = sabotage(self.plane)
+        self._responder = 0
+        self._left: dict[int, str] = {}
+        self._deploy()
+        self.tend()
+
+    def dismiss(self) -> None:
+        """End them, and what dead responders left behind."""
         self._remember_children()
         self._left[self._responder] = began(self._responder)
         for pid, start in self._left.items():
@@ -141,7 +150,7 @@ class Theatre(Ward):
         template["variables"]["properties"]["preload"]["default"] = [saboteur.__name__]
         with get_client(sync_client=True) as client:
             client.create_work_pool(WorkPoolCreate(name=self.target, type="responder", base_job_template=template))
-            for procedure in PROCEDURES:
+            for procedure in self.procedures:
                 known = client.read_deployment_by_name(f"{procedure}/{procedure}")
                 client.create_deployment(
                     flow_id=known.flow_id,
@@ -169,13 +178,19 @@ class Theatre(Ward):
         self.record(before.primary)
         if procedure == "postgres-failover":
             self.lab.kill_node(before.primary)
+        fallen = len(saboteur.struck(self.orders, self.target))
+        found = self.befall(procedure, {"min_interval_seconds": 0}, *blows)
+        self.app.await_writes(5)
+        return self._case(before, fallen, found)
+
+    def befall(self, procedure: str, policy: dict[str, Any], *blows: Blow, seconds: float = CASE_SECONDS) -> list[Run]:
+        """Let the blows fall, one a run; return the runs when everything is at rest again."""
         saboteur.give(self.orders, self.target, *blows)
         self._remember_children()
-        since, fallen = datetime.now(UTC), len(saboteur.struck(self.orders, self.target))
-        self.start(procedure, {"min_interval_seconds": 0})
-        self.until(lambda: self.tend() or self._at_rest(since), CASE_SECONDS, f"{procedure} to end", LOOK_SECONDS)
-        self.app.await_writes(5)
-        return self._case(before, fallen, self.runs_since(since))
+        since = datetime.now(UTC)
+        self.start(procedure, policy)
+        self.until(lambda: self.tend() or self._at_rest(since), seconds, f"{procedure} to end", LOOK_SECONDS)
+        return self.runs_since(since)
 
     def runs_since(self, since: datetime) -> list[Run]:
         """Return the runs of this target that began since then, in their order."""
@@ -211,16 +226,13 @@ class Theatre(Ward):
         )
 
     def _case(self, before: Scene, fallen: int, found: list[Run]) -> Case:
-        held = select(leases.c.run_id).where(leases.c.resource == self.resource)
         mine = operations.c.resource == self.resource
         opened = select(operations.c.status, operations.c.attempts).where(
             mine, operations.c.run_id.in_([r.id for r in found])
         )
-        open_still = select(operations.c.procedure).where(mine, operations.c.status == "open")
         with self.ledger.read() as connection:
-            lease = connection.execute(held).scalar_one_or_none()
             became = [tuple(row) for row in connection.execute(opened)]
-            left_open = list(connection.execute(open_still).scalars())
+        lease, left_open = self.held()
         return Case(
             before=before,
             after=self.look(),
@@ -233,6 +245,14 @@ class Theatre(Ward):
             left_open=left_open,
             under_way=self.under_way(),
         )
+
+    def held(self) -> tuple[str | None, list[str]]:
+        """Say who holds the lease of this target, and which operations on it are not ended."""
+        holder = select(leases.c.run_id).where(leases.c.resource == self.resource)
+        mine = (operations.c.resource == self.resource) & (operations.c.status == "open")
+        with self.ledger.read() as connection:
+            lease = connection.execute(holder).scalar_one_or_none()
+            return lease, list(connection.execute(select(operations.c.procedure).where(mine)).scalars())
 
     def under_way(self) -> list[str]:
         """List the runs of this target that Prefect believes to be under way."""

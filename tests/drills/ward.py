@@ -52,8 +52,7 @@ class Ward:
 
     def __post_init__(self) -> None:
         """Save the blocks of the lab for this target."""
-        self.http = httpx.Client(base_url=self.plane.api_url, auth=tuple(self.plane.auth.split(":", 1)), timeout=30)
-        self.ledger = Ledger.load("ledger")
+        self.turn_to_plane()
         for name, block in lab_blocks.describe(self.lab):
             if name == lab_blocks.CLUSTER:
                 block.poolers = [f"{self.target}-{p}" for p in block.poolers]
@@ -61,6 +60,11 @@ class Ward:
                 block.save(self.target, overwrite=True)
             elif name != lab_blocks.LEDGER:
                 block.save(f"{self.target}-{name}", overwrite=True)
+
+    def turn_to_plane(self) -> None:
+        """Take hold of the plane and its ledger."""
+        self.http = httpx.Client(base_url=self.plane.api_url, auth=tuple(self.plane.auth.split(":", 1)), timeout=30)
+        self.ledger = Ledger.load("ledger")
 
     def __enter__(self) -> Self:
         """Write down how far the primary is, as a sentinel would."""

@@ -71,16 +71,16 @@ EVERY = ("users", "accounts", "User Notes", "folders", "jobs")
 class Broken:
     """The application."""
 
-    def __init__(self, url: str, ledger: Ledger) -> None:
-        """Begin with rows that are right."""
-        self.url, self.ledger = url, ledger
+    def __init__(self, url: str, ledger: Ledger, name: str = "broken") -> None:
+        """Begin with rows that are right, and be known to Prefect by a name."""
+        self.url, self.ledger, self.name = url, ledger, name
         self.sql("DROP SCHEMA IF EXISTS salvor CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public;" + TABLES)
         self.sql("ANALYZE")
-        AppDatabase(url=SecretStr(url)).save("broken", overwrite=True)
+        AppDatabase(url=SecretStr(url)).save(self.name, overwrite=True)
         self.write(RULES)
 
     def write(self, rules: str) -> None:
-        RulePack(rules=rules).save("broken", overwrite=True)
+        RulePack(rules=rules).save(self.name, overwrite=True)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         with psycopg.connect(self.url, autocommit=True) as connection:
@@ -89,10 +89,10 @@ class Broken:
 
     def repair(self, requested_by: str = "ada", **policy: Any) -> Any:
         form = {"dry_run": False, "max_share": 1} | policy
-        return consistency_repair("broken", form, requested_by=requested_by, return_state=True)
+        return consistency_repair(self.name, form, requested_by=requested_by, return_state=True)
 
     def undo(self, run_id: str, **policy: Any) -> Any:
-        return consistency_undo("broken", {"run_id": run_id} | policy, requested_by="ada", return_state=True)
+        return consistency_undo(self.name, {"run_id": run_id} | policy, requested_by="ada", return_state=True)
 
     def rows(self) -> dict[str, list[str]]:
         """Give every row of every table as text."""

@@ -84,6 +84,7 @@ class Ran:
     peak_mb: float
     imports_mb: float
 
+    entered: float = 0.0  #: when it stood in the ledger: Prefect's own start of a run is bench-failover's
     steps: list[StepRecord] = field(default_factory=list)
 
     @property
@@ -93,15 +94,17 @@ class Ran:
 
     @property
     def repaired_seconds(self) -> float:
-        """From the call until every row is repaired."""
-        return self.phases["repair-rows"] + self.phases["until the first act"] + self.phases.get("raise-fences", 0)
+        """From the first look until every row is repaired."""
+        (act,) = [each for each in self.steps if each.name == "repair-rows"]
+        return (act.ended_at or act.started_at).timestamp() - self.entered
 
     @property
     def phases(self) -> dict[str, float]:
         """Say how long each part took."""
         begun, last = self.steps[0].started_at.timestamp(), max(each.ended_at or each.started_at for each in self.steps)
         acts = {each.name: ((each.ended_at or last) - each.started_at).total_seconds() for each in self.steps}
-        return {"until the first act": begun - self.begun} | acts | {"judge": self.ended - last.timestamp()}
+        start = {"start": self.entered - self.begun, "look and gate": begun - self.entered}
+        return start | acts | {"judge": self.ended - last.timestamp()}
 
 
 @dataclass
@@ -175,7 +178,8 @@ class Stage:
         ran = Ran(**json.loads(done.stdout.splitlines()[-1]))
         if ran.outcome != ENDED_WELL[procedure]:
             raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
-        ran.steps = steps.timeline(self.ledger, runs.history(self.ledger)[0].id)
+        run = runs.history(self.ledger)[0]
+        ran.entered, ran.steps = run.started_at.timestamp(), steps.timeline(self.ledger, run.id)
         return ran
 
     def wrong(self) -> list[list[int]]:
