@@ -32,7 +32,7 @@ SCENES: dict[str, Callable[[Stage, int], list[Row]]] = {
 def main() -> int:
     """Measure, and print what was measured."""
     parser = argparse.ArgumentParser(prog="python -m tests.lab.bench_consistency", description=__doc__)
-    parser.add_argument("--runs", type=int, default=3, help="of each kind (default %(default)s)")
+    parser.add_argument("--runs", type=int, default=5, help="of each kind (default %(default)s)")
     parser.add_argument("--scale", type=float, default=1.0, help="1 is a million users, and five million payments")
     parser.add_argument("--only", nargs="+", choices=SCENES, default=list(SCENES), help="leave the others out")
     given = parser.parse_args()
