@@ -11,7 +11,8 @@ from tests.tasks.consistency.ground import Ground
 SCHEMA = """
 CREATE TYPE state AS ENUM ('open', 'done');
 CREATE TABLE users (id bigint PRIMARY KEY, email text, ref uuid UNIQUE, n int NOT NULL, seen time, at timestamptz,
-    j json, up text GENERATED ALWAYS AS (upper(email)) STORED, no bigint GENERATED ALWAYS AS IDENTITY, ok boolean, s state,
+    j json, up text GENERATED ALWAYS AS (upper(email)) STORED, no bigint GENERATED ALWAYS AS IDENTITY,
+    ok boolean, s state,
     code text, fine numeric(9,2), exact numeric, UNIQUE (code, n));
 CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint, user_ref uuid REFERENCES users (ref), text_id text, n int);
 CREATE VIEW active AS SELECT * FROM users;
