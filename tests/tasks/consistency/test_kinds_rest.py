@@ -32,6 +32,19 @@ def test_an_invalid_row_is_set_right(ground: Ground) -> None:
     ]  # fmt: skip
 
 
+def test_a_null_that_the_table_does_not_take_is_reported_and_left(ground: Ground) -> None:
+    """The database would refuse the whole batch for it; the plan says so, and the other rows are put right."""
+    ground.sql("CREATE TABLE t (id int PRIMARY KEY, w text NOT NULL); CREATE TABLE s (id int PRIMARY KEY, w text)")
+    ground.sql("INSERT INTO t VALUES (1, 'a'), (2, 'a'); INSERT INTO s VALUES (1, NULL), (2, 'b')")
+    facts = {"kind": "mismatch", "table": "t", "source": "s", "join": {"id": "id"}, "columns": {"w": "w"}}
+    assert set(ground.found(ground.check(**facts))) == {("1",), ("2",)}
+    check = ground.check(**facts, repair="copy")
+    assert "t.w is NOT NULL: where s.w is NULL, the row is left as it is." in check.notes
+    ground.repaired(check)
+    assert ground.sql("SELECT id, w FROM t ORDER BY id") == [(1, "a"), (2, "b")]
+    assert ground.look(check).rows == [(("1",), "w a is NULL")]
+
+
 @pytest.mark.parametrize("minutes", [15, 30])
 def test_stuck_work_is_begun_again_or_given_up(ground: Ground, minutes: int) -> None:
     """After so many minutes, or without a beginning, it is reset and counted; the last attempt gives it up."""
