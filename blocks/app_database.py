@@ -80,6 +80,12 @@ class AppDatabase(Block):
         place = f"{parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
         return f"the application's database {parts.get('dbname', '')} at {place}"
 
+    @property
+    def address(self) -> tuple[str, int]:
+        """Give host and port."""
+        parts = conninfo_to_dict(self._conninfo())
+        return str(parts.get("host") or "localhost").split(",")[0], int(str(parts.get("port") or 5432).split(",")[0])
+
     def table(self, name: str) -> AppTable:
         """Give the mapping of one of the tables."""
         found: AppTable = getattr(self, name)

@@ -13,6 +13,7 @@ from blocks.app_database import AppDatabase, Connection
 from blocks.errors import Transient
 from blocks.ledger.findings import Key
 from blocks.live_catalog import Catalog
+from blocks.postgres_session import StatementRefused
 from tasks.consistency import stores
 from tasks.consistency.changes import Batch, change
 from tasks.consistency.checks import Check
@@ -25,6 +26,8 @@ ROUNDS = 5
 PAUSE_SECONDS = 0.2
 #: Batches in a row that may be given up (for a lock, a time-out) before the rest is left.
 FAILURES = 25
+#: Rows of a rule that the database may refuse one by one (by a constraint, a trigger) before the rest is left.
+REFUSALS = 100
 LOCKED = "somebody else held a lock on it all the while"
 
 
@@ -38,6 +41,7 @@ class Work:
     later: deque[Key] = field(default_factory=deque)  #: locked by somebody else just now
     not_yet: list[Key] = field(default_factory=list)  #: not wrong when they were looked at; followers become it
     size: int = FIRST
+    refused: int = 0
 
 
 @dataclass(frozen=True)
@@ -102,10 +106,27 @@ def _through(writer: Writer, work: Work, admit: Admit, tell: Tell) -> str:
                 return f"{failures} batches in a row were given up: {error}"
             time.sleep(PAUSE_SECONDS)
             continue
+        except StatementRefused as error:
+            if work.refused >= REFUSALS:
+                raise
+            _refused(writer, work, keys, error)
+            continue
         failures = 0
         work.size = next_size(work.size, (time.monotonic() - began) * 1000, writer.target_ms)
         tell(work.check.rule.name, len(keys))
     return ""
+
+
+def _refused(writer: Writer, work: Work, keys: list[Key], error: StatementRefused) -> None:
+    """Find out which row it is, by halves, and leave that one."""
+    if len(keys) > 1:
+        work.keys.extendleft(reversed(keys))
+        work.size = len(keys) // 2
+        return
+    work.refused += 1
+    rule = work.check.rule.name
+    with writer.database.written(writer.connection):
+        stores.note(writer.connection, writer.run_id, Account(rule=rule, skipped=1, why=(str(error),)))
 
 
 def _batch(writer: Writer, work: Work, keys: list[Key]) -> None:

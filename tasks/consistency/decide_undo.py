@@ -36,12 +36,13 @@ def decide_undo(seen: Changes, policy: UndoPolicy) -> Decision[UndoPlan]:
 
 def judge_undo(plan: UndoPlan, after: Changes) -> tuple[Evidence, ...]:
     """Hold the rows against what they were before."""
-    back = sum(each.given_back for each in after.rules)
+    back, other = (sum(getattr(each, name) for each in after.rules) for name in ("given_back", "differs"))
+    but = f", {other:,} came back and are otherwise now" if other else ""
     return (
         Evidence(
             claim=f"the {plan.changes:,} rows are as before run {plan.run_id}",
-            seen=f"{back:,} are, {after.stands:,} are not",
-            holds=not after.stands and back >= plan.changes,
+            seen=f"{back - other:,} are, {after.stands:,} are not{but}",
+            holds=not after.stands and not other and back >= plan.changes,
         ),
         Evidence(
             claim="what the run added to keep wrong rows out is gone",
@@ -57,7 +58,10 @@ def unlooked(after: Changes) -> tuple[str, ...]:
              for each in after.rules for row in each.moved_rows][:NAMED]  # fmt: skip
     rest = sum(each.moved for each in after.rules) - len(moved)
     gone = [f"{each.rule}: {each.gone:,} rows were deleted without a copy." for each in after.rules if each.gone]
-    return (*moved, *([f"There are {rest:,} more such."] if rest > 0 else []), *gone)
+    moved += [f"{row} came back, and a trigger of the table, or somebody else, changed it."
+              for each in after.rules for row in each.differing_rows][:NAMED]  # fmt: skip
+    fired = [f"Triggers fired, and what they changed elsewhere is as they left it: {each}." for each in after.triggers]
+    return (*moved, *fired, *([f"There are {rest:,} more such."] if rest > 0 else []), *gone)
 
 
 def _left(seen: Changes) -> str:

@@ -54,6 +54,7 @@ def _looked(connection: Connection, check: Check, most: int) -> Found:
                     found.rows.append((key, evidence))
     except psycopg.Error as error:
         unseen = _said(error)
+        found.rows.clear()  # what was read before is not what there is
     found.finding = Finding(
         rule=check.rule.name,
         kind=check.rule.kind,

@@ -6,10 +6,9 @@ import random
 import time
 from collections.abc import Callable
 
-import psycopg
 from psycopg import sql
 
-from blocks.app_database import AppDatabase
+from blocks.app_database import AppDatabase, Connection
 from blocks.errors import SalvorError, Transient
 from blocks.postgres_session import StatementRefused
 from tasks.consistency import stores
@@ -71,15 +70,17 @@ def _built(database: AppDatabase, check: Check, fence: Fence, run_id: str) -> No
         remove = fence.remove.as_string(connection)
         values = {"run_id": run_id, "rule": check.rule.name, "name": fence.name, "kind": fence.kind}
         stores.run(connection, "fence", values | {"remove": remove})
+        built = False
         try:
             connection.execute(fence.after)
-        except psycopg.Error:
-            connection.execute(fence.remove)  # an invalid index only costs writers time
-            raise
+            built = True
+        finally:
+            if not built:  # an invalid index only costs writers time
+                connection.execute(fence.remove)
 
 
-def lowered(database: AppDatabase, kind: str, remove: str) -> str:
-    """Take away what a run had added."""
+def lowered(database: AppDatabase, kind: str, remove: str) -> tuple[bool, str]:
+    """Take away what a run had added; whether it is gone, and how it went."""
 
     def drop() -> None:
         if kind == "unique index":
@@ -91,10 +92,11 @@ def lowered(database: AppDatabase, kind: str, remove: str) -> str:
             stores.settle(connection)
             connection.execute(remove.encode())
 
-    return _tried(drop, remove)
+    said = _tried(drop, remove)
+    return said == remove, said
 
 
-def holds(connection: psycopg.Connection[tuple[object, ...]], check: Check) -> bool:
+def holds(connection: Connection, check: Check) -> bool:
     """Whether the fence of a check is there and proved for every row."""
     fence, table = check.fence, check.table
     if fence is None or table is None:

@@ -108,8 +108,10 @@ def shown(names: Iterable[str], alias: str = "t") -> sql.Composed:
 
 
 def value_text(name: str, alias: str = "t") -> sql.Composed:
-    """Write a value so that a person can read it."""
-    return sql.SQL("coalesce(left({}::text, {}), 'NULL')").format(column(name, alias), sql.Literal(EVIDENCE_CHARACTERS))
+    """Write a value so that a person can read it; blank text would look as if something were missing."""
+    return sql.SQL(
+        r"CASE WHEN {0} IS NULL THEN 'NULL' WHEN {0}::text ~ '\S' THEN left({0}::text, {1}) ELSE 'empty' END"
+    ).format(column(name, alias), sql.Literal(EVIDENCE_CHARACTERS))
 
 
 def key_text(table: Table, alias: str = "t") -> list[sql.Composed]:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import time
 
-from sqlalchemy import make_url
-
 from blocks import live_catalog
 from blocks.app_database import AppDatabase, Connection
 from blocks.errors import Misconfigured, StandDown
@@ -17,7 +15,6 @@ from tasks.consistency.compile import chosen, named
 from tasks.consistency.policies import RulesPolicy
 
 POLL_SECONDS = 0.2
-POSTGRES_PORT = 5432
 _IDENTITY = "SELECT system_identifier::text FROM pg_control_system()"
 
 
@@ -38,12 +35,6 @@ class Reach:
         """The standby to look at, if there is one."""
         url = self.pack.replica_url
         return self.database.model_copy(update={"url": url}) if url.get_secret_value() else None
-
-    @property
-    def address(self) -> tuple[str, int]:
-        """Say where the database is."""
-        url = make_url(self.database.url.get_secret_value())
-        return url.host or "localhost", url.port or POSTGRES_PORT
 
     def rules(self, policy: RulesPolicy) -> list[Rule]:
         """Give the rules that the policy names; a typo must not look like a rule that holds."""

@@ -28,8 +28,8 @@ def raise_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     with at.database.writing() as connection:
         stores.make(connection)
         stores.take(connection, at.target, recovery.token)
-    said = [fences.raised(at.database, check, recovery.run.id) for check in checks]
-    return "; ".join(each for each in said if each) or "there is none to add"
+    said = [fences.raised(at.database, check, recovery.run.id) for check in checks if not _late(plan, check)]
+    return "; ".join(each for each in said if each) or "there is none to add now"
 
 
 @act("Put {plan.rows} rows right, in batches of {plan.limits.batch_ms} ms", point_of_no_return=True)
@@ -85,9 +85,15 @@ def advance_sequences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
 @act("Prove that no row is wrong any more ({plan.fences})")
 def prove_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     """Validate the constraints, and build the unique indexes; no writer waits for either."""
-    run_id = current().run.id
-    said = [fences.proved(at.database, check, run_id) for check in _checks(at, plan, policy)]
+    run_id, checks = current().run.id, _checks(at, plan, policy)
+    said = [fences.raised(at.database, check, run_id) for check in checks if _late(plan, check)]
+    said += [fences.proved(at.database, check, run_id) for check in checks]
     return "; ".join(each for each in said if each) or "there is none to prove"
+
+
+def _late(plan: RepairPlan, check: Check) -> bool:
+    """Whether a foreign key would keep the rows it points to, of which some go, from going."""
+    return any(each.rule == check.rule.name and each.followers for each in plan.rules)
 
 
 def _checks(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> list[Check]:

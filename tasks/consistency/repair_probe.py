@@ -22,7 +22,7 @@ PROCEDURE = "consistency-repair"
 def observe_faults(at: Reach, policy: RepairPolicy) -> Faults:
     """Look with every rule at one moment, and keep the rows that a repair would change."""
     recovery, most = current(), policy.max_rows + 1
-    refuse_if_patient(recovery.ledger, [at.address])
+    refuse_if_patient(recovery.ledger, [at.database.address])
     look, all_found = Look(at, policy, most, recovery.progress.say), []
     with look.found() as found:
         all_found = list(found)

@@ -105,6 +105,8 @@ class Standing(Frozen):
     given_back: int = 0
     moved: int = 0  #: somebody changed it again since, or took its place
     moved_rows: tuple[str, ...] = ()
+    differs: int = 0  #: given back just now, and not as it was: a trigger, or somebody else, changed it
+    differing_rows: tuple[str, ...] = ()
     gone: int = 0  #: deleted without a copy
 
 
@@ -116,6 +118,7 @@ class Changes(Frozen):
     run_id: str
     rules: tuple[Standing, ...] = ()
     fences: tuple[str, ...] = ()  #: that the run added and that are still there
+    triggers: tuple[str, ...] = ()  #: of the tables, which fire when rows are given back
 
     @property
     def stands(self) -> int:

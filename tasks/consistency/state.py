@@ -12,6 +12,7 @@ from blocks.rules import Rule
 from tasks.model import Frozen
 
 SAMPLES = 20
+NAMED = 5  #: rules in a sentence; the report has them all
 
 
 class Finding(Frozen):
@@ -65,5 +66,7 @@ def definition_of(rules: Sequence[Rule]) -> str:
 
 
 def counted(findings: Sequence[Finding]) -> str:
-    """Count in a sentence: `12 users without an e-mail address, 3 jobs that hang`."""
-    return "; ".join(f"{each.rule}: {each.found:,}" for each in findings)
+    """Count in a sentence, the most first: `jobs that hang: 12; users without an e-mail address: 3; and 4 more`."""
+    most = sorted(findings, key=lambda each: -each.found)
+    said = [f"{each.rule}: {each.found:,}" for each in most[:NAMED]]
+    return "; ".join([*said, *([f"and {len(most) - NAMED} more"] if len(most) > NAMED else [])])

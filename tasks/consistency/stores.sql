@@ -56,7 +56,8 @@ SELECT to_regclass('salvor.consistency_fences') IS NOT NULL
 SELECT CASE WHEN to_regclass('salvor.consistency_fences') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('salvor', 'CREATE')
-                 AND has_table_privilege('salvor.consistency_changes', 'INSERT, UPDATE') END,
+                 AND has_table_privilege('salvor.consistency_changes', 'INSERT')
+                 AND has_table_privilege('salvor.consistency_changes', 'UPDATE') END,
        current_database(), current_user
 
 -- name: take
@@ -102,7 +103,7 @@ WHERE to_regclass('salvor.' || quote_ident(q.name)) IS NOT NULL ORDER BY q.name
 SELECT DISTINCT schema_name, table_name FROM salvor.consistency_changes WHERE run_id = %(run_id)s
 
 -- name: changes
-SELECT number, rule, schema_name, table_name, key, columns, before, undone_by IS NOT NULL, hash_after
+SELECT number, rule, schema_name, table_name, key, columns, before, coalesce(undone_by, ''), hash_after
 FROM salvor.consistency_changes WHERE run_id = %(run_id)s ORDER BY number DESC
 
 -- name: fences_of

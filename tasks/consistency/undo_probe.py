@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from datetime import UTC, datetime
 
-from blocks.app_database import AppDatabase
+from blocks.app_database import AppDatabase, Connection
 from blocks.filled_in import loaded
+from blocks.live_catalog import Catalog
 from tasks.consistency import stores
-from tasks.consistency.giving_back import Trace, batches, catalog_of, standing, traces
+from tasks.consistency.giving_back import Trace, batches, catalog_of, differing, standing, traces
 from tasks.consistency.repair_policies import UndoPolicy
 from tasks.consistency.repair_state import Changes, Standing
 from tasks.effects import probe
+from tasks.guard import current
 
 NAMED = 100
 
@@ -31,48 +32,69 @@ class Changed:
 
 @probe
 def observe_changes(at: Changed, policy: UndoPolicy) -> Changes:
-    """Hold every row that the run changed against how the run left it."""
-    found: list[Trace] = []
-    stands: set[int] = set()
-    deleted: dict[str, int] = {}
-    fences: tuple[str, ...] = ()
+    """Hold every row that the run changed against how the run left it, and what came back against how it was."""
+    seen = Changes(resource=at.resource, at=datetime.now(UTC), run_id=policy.run_id)
     with at.database.reading() as connection:
         stores.settle(connection, statement_ms=at.database.statement_seconds * 1000)
-        if stores.exists(connection):
-            found = [each for each in traces(connection, policy.run_id) if _wanted(each.rule, policy)]
-            catalog = catalog_of(connection, found)
-            for rows in batches([each for each in found if not each.undone]):
-                stands |= standing(connection, catalog, rows)
-            accounts = stores.accounts(connection, policy.run_id)
-            deleted = {rule: each.deleted for rule, each in accounts.items() if each.deleted and _wanted(rule, policy)}
-            rows_of = stores.run(connection, "fences_of", {"run_id": policy.run_id})
-            fences = tuple(name for rule, name, *_ in rows_of if _wanted(rule, policy))
-    return Changes(
-        resource=at.resource,
-        at=datetime.now(UTC),
-        run_id=policy.run_id,
-        rules=_by_rule(found, stands, deleted),
-        fences=fences,
-    )
+        if not stores.exists(connection):
+            return seen
+        found = [each for each in traces(connection, policy.run_id) if _wanted(each.rule, policy)]
+        catalog = catalog_of(connection, found)
+        fences = [(rule, name) for rule, name, *_ in stores.run(connection, "fences_of", {"run_id": policy.run_id})]
+        return seen.model_copy(
+            update={
+                "rules": _by_rule(found, *_looked(connection, catalog, found), _deleted(connection, policy)),
+                "fences": tuple(name for rule, name in fences if _wanted(rule, policy)),
+                "triggers": tuple(
+                    f"{table.label}: {', '.join(table.triggers)}" for table in catalog.tables.values() if table.triggers
+                ),
+            }
+        )
+
+
+def _looked(connection: Connection, catalog: Catalog, found: list[Trace]) -> tuple[set[int], set[int]]:
+    """Say which changes stand, and which rows this run gave back that are not as they were."""
+    stands = standing(connection, catalog, [each for each in found if not each.undone])
+    # Of a row that was changed twice, only the first change knows how it was before the run.
+    first = {(each.named, each.key): each for each in found}
+    differ: set[int] = set()
+    for rows in batches([each for each in first.values() if each.undone == current().run.id]):
+        differ |= differing(connection, catalog, rows)
+    return stands, differ
+
+
+def _deleted(connection: Connection, policy: UndoPolicy) -> dict[str, int]:
+    accounts = stores.accounts(connection, policy.run_id)
+    return {rule: each.deleted for rule, each in accounts.items() if each.deleted and _wanted(rule, policy)}
 
 
 def _wanted(rule: str, policy: UndoPolicy) -> bool:
     return not policy.rules or rule in policy.rules
 
 
-def _by_rule(found: list[Trace], stands: set[int], deleted: dict[str, int]) -> tuple[Standing, ...]:
-    given_back = Counter(each.rule for each in found if each.undone)
-    as_left = Counter(each.rule for each in found if not each.undone and each.number in stands)
-    moved = [each for each in found if not each.undone and each.number not in stands]
-    names = dict.fromkeys([*(each.rule for each in reversed(found)), *deleted])
+def _by_rule(found: list[Trace], stands: set[int], differ: set[int], deleted: dict[str, int]) -> tuple[Standing, ...]:
+    by_rule: dict[str, list[Trace]] = {}
+    for each in reversed(found):
+        by_rule.setdefault(each.rule, []).append(each)
     return tuple(
-        Standing(
-            rule=rule,
-            stands=as_left[rule],
-            given_back=given_back[rule],
-            moved=sum(each.rule == rule for each in moved),
-            moved_rows=tuple(f"{each.table} {', '.join(each.key)}" for each in moved if each.rule == rule)[:NAMED],
-            gone=deleted.get(rule, 0),
-        )
-        for rule in names
+        _standing(rule, by_rule.get(rule, []), stands, differ).model_copy(update={"gone": deleted.get(rule, 0)})
+        for rule in dict.fromkeys([*by_rule, *deleted])
     )
+
+
+def _standing(rule: str, found: list[Trace], stands: set[int], differ: set[int]) -> Standing:
+    moved = [each for each in found if not each.undone and each.number not in stands]
+    other = [each for each in found if each.number in differ]
+    return Standing(
+        rule=rule,
+        stands=sum(not each.undone and each.number in stands for each in found),
+        given_back=sum(bool(each.undone) for each in found),
+        moved=len(moved),
+        moved_rows=_rows(moved),
+        differs=len(other),
+        differing_rows=_rows(other),
+    )
+
+
+def _rows(found: list[Trace]) -> tuple[str, ...]:
+    return tuple(f"{each.table} {', '.join(each.key)}" for each in found[:NAMED])

@@ -12,7 +12,7 @@ OURS = ("flows", "tasks", "blocks")
 MAY_IMPORT = {"flows": {"flows", "tasks", "blocks"}, "tasks": {"tasks", "blocks"}, "blocks": {"blocks"}}
 #: Names of files that are pure wherever they are, and files that are.
 PURE_STEMS = {
-    *("state", "policies", "candidates", "judge"),
+    *("state", "policies", "candidates", "judge", "repair_state", "repair_policies"),
     *("replay_state", "replay_policies", "requeue_state", "event_subject"),
 }
 PURE_FILES = {
@@ -20,6 +20,7 @@ PURE_FILES = {
     "blocks/ledger/records.py",
     "blocks/rules.py",
     "tasks/consistency/judge_check.py",
+    "tasks/consistency/judge_repair.py",
     "tasks/consistency/naming.py",
     "tasks/consistency/suggest_state.py",
     "tasks/event.py",
@@ -36,6 +37,7 @@ DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "app
 #: Why a driver is imported outside blocks/.
 EXCEPTIONS = {
     ("tasks/consistency/detect.py", "psycopg"): "tells a damaged index from a statement that could not be run",
+    ("tasks/consistency/giving_back.py", "psycopg"): "tells a row that a constraint refuses from one that failed",
     ("tasks/consistency/sampling.py", "psycopg"): "tells a sample that took too long from one that could not be taken",
     ("tasks/patient.py", "sqlalchemy"): "asks the ledger, and Prefect's settings, which server they are on",
     ("flows/triggers/plane/prefect_server.py", "sqlalchemy"): "names the types of Prefect's own database session",

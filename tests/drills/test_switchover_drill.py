@@ -5,7 +5,10 @@ from __future__ import annotations
 import psycopg
 import pytest
 
+from blocks.ledger import runs
 from tasks.model import Outcome
+from tests.drills.rows import tell_of_rows
+from tests.drills.theatre import sweeping
 from tests.drills.ward import Ward
 from tests.drills.witness import Picture, acts, assert_rows_kept, assert_untouched
 from tests.lab.app import App
@@ -21,8 +24,12 @@ def whole(ward: Ward, primary: str = "n1") -> bool:
 
 
 def test_writes_move_without_an_error(ward: Ward) -> None:
-    """Through PgBouncer no client sees an error and no row is lost; the old primary follows; again is nothing to do."""
-    lab = ward.lab
+    """Through PgBouncer no client sees an error and no row is lost; the old primary follows; again is nothing to do.
+
+    The rows of the database that lives there are looked at afterwards, and not before.
+    """
+    lab, rows = ward.lab, tell_of_rows(ward)
+    ward.change_block(databases=[rows])
     with App(lab) as app:
         app.await_writes(50)
         run = ward.run("postgres-switchover", {"candidate": "n3"})
@@ -35,6 +42,14 @@ def test_writes_move_without_an_error(ward: Ward) -> None:
     assert_rows_kept(app)
     assert (again.outcome, acts(again)) == (Outcome.NOTHING_TO_DO, [])
     assert again.why == "n3 takes writes already."
+    with sweeping(ward.plane):
+        (look,) = ward.until(
+            lambda: [r for r in runs.history(ward.ledger) if r.target == rows and r.outcome], 60, "a look"
+        )
+    assert (look.procedure, look.requested_by) == ("consistency-check", "postgres-switchover")
+    assert look.parameters["reason"] == f"postgres-switchover on {ward.target} has ended"
+    assert look.started_at > run.ended_at
+    assert look.why == "1 of 2 rules are broken: looks at a primary: 1."
 
 
 def test_pause_that_times_out_is_given_back(ward: Ward) -> None:

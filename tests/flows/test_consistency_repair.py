@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import psycopg
 import pytest
+from pydantic import SecretStr
 
+from blocks.ledger.block import Ledger
 from tests.flows.broken_rows import FAULTS, FOUND, RULES, Broken
 from tests.ledgers import sql, sqlite_ledger
 
@@ -22,10 +26,19 @@ def url(ledger_server) -> Iterator[str]:
     sql(ledger_server, "DROP DATABASE broken WITH (FORCE)")
 
 
+@pytest.fixture(scope="module")
+def blank(tmp_path_factory) -> Path:
+    """A ledger with its tables and nothing in them, to be copied: to make one takes a second."""
+    folder = tmp_path_factory.mktemp("ledger")
+    sqlite_ledger(folder).engine.dispose()
+    return folder / "ledger.db"
+
+
 @pytest.fixture
-def app(prefect_server, url, tmp_path) -> Iterator[Broken]:
+def app(prefect_server, url, blank, tmp_path) -> Iterator[Broken]:
     """An application with rows that are right, and a ledger that has not seen it."""
-    ledger = sqlite_ledger(tmp_path)
+    shutil.copy(blank, tmp_path)
+    ledger = Ledger(url=SecretStr(f"sqlite:///{tmp_path}/ledger.db"))
     ledger.save("ledger", overwrite=True)
     yield Broken(url, ledger)
     ledger.engine.dispose()
@@ -88,7 +101,10 @@ def test_too_many_rows_are_refused_with_their_number(app):
 def test_what_cannot_be_repaired_is_refused_with_the_remedy(app):
     """A view, a table without a primary key, and a name with SQL in it, which is only a name."""
     app.sql("CREATE VIEW seen AS SELECT * FROM jobs; CREATE TABLE bare AS SELECT 1 AS user_id")
-    one = "  - {name: n, kind: orphan, table: %s, columns: [user_id], parent: users, parent_columns: [id], repair: quarantine}"
+    one = (
+        "  - {name: n, kind: orphan, table: %s, columns: [user_id], parent: users, parent_columns: [id],"
+        " repair: quarantine}"
+    )
     for table, said in (
         ("seen", "seen is a view: its rows cannot be repaired"),
         ("bare", "bare has no primary key"),
@@ -118,7 +134,9 @@ def test_rows_that_somebody_holds_are_left_and_said(app):
         state = app.repair()
         holder.rollback()
     assert state.name == "Unverified"
-    assert any(each.startswith("wrong tiers: 1 rows were left: somebody else held a lock") for each in report(state).unverified)
+    assert any(
+        each.startswith("wrong tiers: 1 rows were left: somebody else held a lock") for each in report(state).unverified
+    )
     assert report(state).evidence[-1].holds
     assert app.sql("SELECT id FROM users WHERE tier = 'paid'") == [(11,)]
     assert app.repair().name == "Recovered"
@@ -165,7 +183,7 @@ def test_an_older_run_is_turned_away_by_the_database_itself(app):
 
 
 def test_a_fence_behind_a_long_transaction_makes_writers_wait_only_briefly(app):
-    """The constraint is tried for 200 ms at a time, so whoever comes after it is not held up, and it comes in the end."""
+    """The constraint is tried for 200 ms at a time, so nobody is held up behind it, and it comes in the end."""
     app.sql(FAULTS)
     holder = psycopg.connect(app.url)
     holder.execute("SELECT 1 FROM users LIMIT 1")

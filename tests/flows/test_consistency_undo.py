@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.flows.broken_rows import FAULTS
-from tests.flows.test_consistency_repair import app, report, url  # noqa: F401 - fixtures
+from tests.flows.test_consistency_repair import app, blank, report, url  # noqa: F401 - fixtures
 
 
 def test_a_row_that_moved_on_is_left_and_listed(app):  # noqa: F811

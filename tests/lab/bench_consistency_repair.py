@@ -14,7 +14,7 @@ from tests.lab.bench_rows import Row
 
 T = TypeVar("T")
 GIVE_UP_SECONDS = 60
-WANTS_LOCK = "SELECT FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'"
+WANTS_LOCK = "SELECT 1 FROM pg_locks WHERE NOT granted AND mode = 'ShareRowExclusiveLock'"
 VALID = "SELECT count(*) FROM pg_constraint WHERE conrelid = 'payments'::regclass AND contype = 'f' AND convalidated"
 LEFT = "SELECT count(*) FROM payments p WHERE NOT EXISTS (SELECT FROM users u WHERE u.id = p.user_id)"
 OUT_OF_STEP = """

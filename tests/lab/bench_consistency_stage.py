@@ -24,7 +24,9 @@ import psycopg
 from pydantic import SecretStr
 
 from blocks.app_database import AppDatabase
+from blocks.ledger import runs, steps
 from blocks.ledger.block import Ledger
+from blocks.ledger.records import StepRecord
 from flows.triggers.plane.folder import PROJECT
 from flows.triggers.plane.plane import Plane
 from tests.drills.ward import speaking_to
@@ -82,10 +84,24 @@ class Ran:
     peak_mb: float
     imports_mb: float
 
+    steps: list[StepRecord] = field(default_factory=list)
+
     @property
     def seconds(self) -> float:
         """From the call until the outcome."""
         return self.ended - self.begun
+
+    @property
+    def repaired_seconds(self) -> float:
+        """From the call until every row is repaired."""
+        return self.phases["repair-rows"] + self.phases["until the first act"] + self.phases.get("raise-fences", 0)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Say how long each part took."""
+        begun, last = self.steps[0].started_at.timestamp(), max(each.ended_at or each.started_at for each in self.steps)
+        acts = {each.name: ((each.ended_at or last) - each.started_at).total_seconds() for each in self.steps}
+        return {"until the first act": begun - self.begun} | acts | {"judge": self.ended - last.timestamp()}
 
 
 @dataclass
@@ -96,6 +112,11 @@ class Stage:
     lab: Lab
     ledger: Ledger
     users: int
+
+    @property
+    def repairing(self) -> dict[str, Any]:
+        """The form of a repair that nobody has to approve."""
+        return {"dry_run": False, "approve_above_rows": 10 * self.users, "max_share": 1}
 
     @property
     def lost(self) -> int:
@@ -154,6 +175,7 @@ class Stage:
         ran = Ran(**json.loads(done.stdout.splitlines()[-1]))
         if ran.outcome != ENDED_WELL[procedure]:
             raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
+        ran.steps = steps.timeline(self.ledger, runs.history(self.ledger)[0].id)
         return ran
 
     def wrong(self) -> list[list[int]]:

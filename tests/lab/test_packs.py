@@ -82,5 +82,5 @@ def test_each_fault_of_the_shop_is_found_by_its_rule(shop: ShopLab) -> None:
         "scraping jobs that hang": 15,
         "expired sessions": 200,
         "balances that are not the sum of their entries": 1,
-        "a sequence behind the AI analysis jobs": 1,
+        "sequences behind the AI analysis jobs": 1,
     }

@@ -24,6 +24,8 @@ from tests.lab.proxy import Front
 
 PR_SET_CHILD_SUBREAPER = 36
 TICK_SECONDS = 0.01
+#: A lab without fronts, and whoever asks whether it is still wanted, need not look that often.
+SLOW_TICK_SECONDS = 0.1
 #: The name under which the agent door reaches no host but what switches the hosts off.
 BOARD = "board"
 
@@ -192,11 +194,25 @@ class World:
         doors = self.spec["doors"]
         await asyncio.start_server(self.control, "127.0.0.1", doors["control"])
         await asyncio.start_server(self.agent, "127.0.0.1", doors["agent"], limit=2**20)
+        following = asyncio.create_task(self._follow())
+        while not stop.is_set() and not following.done() and self._is_wanted():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), SLOW_TICK_SECONDS)
+        if following.done():
+            following.result()  # the fronts end only by an error, and a lab must not outlive them in silence
+        following.cancel()
+
+    def _is_wanted(self) -> bool:
+        """Whether the lab's folder and its owner are still there."""
         owner = self.spec["owner"]
-        while not stop.is_set() and self.root.exists() and (not owner or processes.alive(owner)):
+        return self.root.exists() and (not owner or processes.alive(owner))
+
+    async def _follow(self) -> None:
+        """Let every front do what its node does."""
+        while True:
             for front in self.fronts.values():
                 front.follow()
-            await asyncio.sleep(TICK_SECONDS)
+            await asyncio.sleep(TICK_SECONDS if self.fronts else SLOW_TICK_SECONDS)
 
 
 def main() -> None:
