@@ -27,7 +27,7 @@ DOES = {
 def decide_repair(faults: Faults, policy: RepairPolicy) -> Decision[RepairPlan]:
     """Repair what the rules say, unless it is too much."""
     seen = faults.seen
-    to_do = [each for each in seen.findings if each.repair != "report" and (each.found or _fenced(faults, each))]
+    to_do = [each for each in seen.findings if each.repair != "report" and _to_do(faults, each)]
     if objection := _objection(faults, to_do, policy):
         return Decision.refuse(objection)
     if not to_do:
@@ -64,8 +64,9 @@ def decide_again(decision: Decision[RepairPlan], definition: str) -> Decision[Re
     return Decision.refuse("the rules of the pack were changed")
 
 
-def _fenced(faults: Faults, finding: Finding) -> bool:
-    return finding.rule in faults.fences and not finding.unseen
+def _to_do(faults: Faults, finding: Finding) -> bool:
+    fenced = finding.rule in faults.fences and not finding.unseen
+    return bool(finding.found or faults.followers.get(finding.rule)) or fenced
 
 
 def _objection(faults: Faults, to_do: list[Finding], policy: RepairPolicy) -> str:
@@ -123,7 +124,8 @@ def _why(to_do: list[Finding], rows: int) -> str:
     broken = [each for each in to_do if each.found]
     if not rows:
         return f"No row is wrong; {len(to_do)} rules still lack what keeps new wrong rows out."
-    return f"{rows:,} rows are wrong by {len(broken)} rules ({counted(broken)})."
+    said = f"{rows:,} wrong rows, by {len(broken)} rules ({counted(broken)})."
+    return f"{said} The table of the run's artifacts has of each what is done, and examples."
 
 
 def _loss(rules: tuple[PlannedRule, ...]) -> str:

@@ -5,17 +5,18 @@ from __future__ import annotations
 from tasks.consistency.repair_state import Account, Repaired, RepairPlan
 from tasks.model import Evidence
 
+#: What can become of a row, see Account.
+BECAME = ("repaired", "quarantined", "deleted", "meanwhile", "skipped")
+
 
 def judge_repair(plan: RepairPlan, after: Repaired) -> tuple[Evidence, ...]:
     """Hold the world against the plan: each rule holds for its rows, and every row is accounted for."""
     accounts = {each.rule: each for each in after.accounts}
     found = []
     for each in plan.rules:
-        still = after.still_wrong.get(each.rule, 0)
-        seen = f"{still:,} still are" + (f" ({_why(accounts[each.rule])})" if still and each.rule in accounts else "")
-        looked = each.rule in after.still_wrong
-        claim = f"no {each.rule}: the {each.rows + each.followers:,} rows are right"
-        found.append(Evidence(claim=claim, seen=seen if looked else "not looked at again", holds=looked and not still))
+        still, account = after.still_wrong.get(each.rule), accounts.get(each.rule)
+        claim = f"no {each.rule} any more, of {each.rows + each.followers:,}"
+        found.append(Evidence(claim=claim, seen=_seen(still, account), holds=still == 0))
     found += [
         Evidence(
             claim=f"new rows cannot be wrong: {rule}",
@@ -27,11 +28,17 @@ def judge_repair(plan: RepairPlan, after: Repaired) -> tuple[Evidence, ...]:
     return (*found, _conserved(after.accounts))
 
 
+def _seen(still: int | None, account: Account | None) -> str:
+    left = "not looked at again" if still is None else f"{still:,} are left" if still else "none is left"
+    done = [f"{getattr(account, name):,} {name}" for name in BECAME if account and getattr(account, name)]
+    why = [_why(account)] if still and account else []
+    return "; ".join([left, *([", ".join(done)] if done else []), *why])
+
+
 def _conserved(accounts: tuple[Account, ...]) -> Evidence:
     off = [each.rule for each in accounts if not each.balanced]
     total = f"{sum(each.found for each in accounts):,} = " + " + ".join(
-        f"{sum(getattr(each, name) for each in accounts):,} {name}"
-        for name in ("repaired", "quarantined", "deleted", "meanwhile", "skipped")
+        f"{sum(getattr(each, name) for each in accounts):,} {name}" for name in BECAME
     )
     claim = "every row is accounted for: found = repaired + quarantined + deleted + right meanwhile + skipped"
     return Evidence(claim=claim, seen=f"{total}; not so: {', '.join(off)}" if off else total, holds=not off)
@@ -67,5 +74,5 @@ def unlooked(plan: RepairPlan, after: Repaired) -> tuple[str, ...]:
         if plan.goes_on_for
         else ""
     )
-    undo = f"To give everything back: consistency-undo with run_id {plan.look}{too}."
-    return (*newly, *skipped, *after.unseen, undo)
+    undo = [f"To give everything back: consistency-undo with run_id {plan.look}{too}."] if after.accounts else []
+    return (*newly, *skipped, *after.unseen, *undo)

@@ -138,3 +138,8 @@ class UndoPlan(Plan):
     rules: tuple[str, ...]
     changes: int
     fences: tuple[str, ...] = ()
+
+    @property
+    def taken_away(self) -> str:
+        """Name the fences, for a sentence."""
+        return ", ".join(self.fences) or "none"

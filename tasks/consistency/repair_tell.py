@@ -21,15 +21,15 @@ def tell_plan(decision: Decision[RepairPlan], target: str, findings: tuple[Findi
 
 def _planned(each: PlannedRule) -> dict[str, str]:
     followers = f" + {each.followers:,} that follow" if each.followers else ""
-    return {
+    share = f" ({each.share:.2%} of the table)" if each.share else ""
+    return {  # the first columns are those that are seen without scrolling
         "rule": each.rule,
-        "rows": f"{each.rows:,}{followers}",
-        "of the table": f"{each.share:.2%}" if each.share else "-",
+        "rows": f"{each.rows:,}{followers}{share}",
         "what is done": each.does,
-        "kept out from then on by": each.fence or "-",
-        "about": f"{each.seconds:,.0f} s, {each.wal_mb:,.0f} MB of WAL",
-        "examples": " · ".join(each.samples) or "-",
         "to know": " ".join(each.notes) or "-",
+        "examples": " · ".join(each.samples) or "-",
+        "about": f"{each.seconds:,.0f} s, {each.wal_mb:,.0f} MB of WAL",
+        "kept out from then on by": each.fence or "-",
     }
 
 
@@ -37,10 +37,9 @@ def _reported(each: Finding) -> dict[str, str]:
     return {
         "rule": each.rule,
         "rows": "not looked at" if each.unseen else f"{each.found:,}",
-        "of the table": "-",
         "what is done": "nothing: it is only reported" if each.repair == "report" else "nothing",
-        "kept out from then on by": "-",
-        "about": "-",
-        "examples": each.unseen or " · ".join(each.samples[:5]),
         "to know": " ".join(each.notes) or "-",
+        "examples": each.unseen or " · ".join(each.samples[:5]),
+        "about": "-",
+        "kept out from then on by": "-",
     }

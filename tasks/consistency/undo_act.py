@@ -20,7 +20,7 @@ ROUNDS = 5
 PAUSE_SECONDS = 0.2
 
 
-@act("Take away what run {plan.run_id} added to keep wrong rows out ({plan.fences})")
+@act("Take away what run {plan.run_id} added to keep wrong rows out ({plan.taken_away})")
 def unfence(at: Changed, plan: UndoPlan) -> str:
     """Drop the constraints and indexes that the run added: rows as they were could not come back past them."""
     said = []

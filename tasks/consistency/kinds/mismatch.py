@@ -75,7 +75,7 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
     joined, differs = same(rule.join, "s"), _differs(rule, here, there)
     limited = all_of([*only(rule.only, here), *_settled(rule)])
     partner = sql.SQL("FROM {} s WHERE {}").format(there.identifier, joined)
-    wanted = COMMA.join([*key_text(here), _shown(rule)])
+    wanted = COMMA.join([*key_text(here), _shown(rule, here, there)])
     find = sql.SQL("SELECT {} FROM {} t JOIN {} s ON {} WHERE {} AND ({})").format(
         wanted, here.identifier, there.identifier, joined, limited, differs
     )
@@ -96,10 +96,11 @@ def compiled(rule: Mismatch, catalog: Catalog) -> Check:
 
 
 def _differs(rule: Mismatch, here: Table, there: Table) -> sql.Composed:
-    return any_of(
-        sql.SQL("{} IS DISTINCT FROM {}").format(comparable(mine, here, "t"), comparable(theirs, there, "s"))
-        for mine, theirs in rule.columns.items()
-    )
+    return any_of(_differ(mine, here, theirs, there) for mine, theirs in rule.columns.items())
+
+
+def _differ(mine: str, here: Table, theirs: str, there: Table) -> sql.Composed:
+    return sql.SQL("{} IS DISTINCT FROM {}").format(comparable(mine, here, "t"), comparable(theirs, there, "s"))
 
 
 def _settled(rule: Mismatch) -> Iterator[sql.Composed]:
@@ -108,12 +109,19 @@ def _settled(rule: Mismatch) -> Iterator[sql.Composed]:
         yield sql.SQL("{} IS NULL OR {}").format(column(rule.settled_column), old)
 
 
-def _shown(rule: Mismatch) -> sql.Composed:
+def _shown(rule: Mismatch, here: Table, there: Table) -> sql.Composed:
+    """Write what differs as evidence: `status past_due, and active in subscriptions`."""
     each = [
-        sql.SQL("{} || {} || ' is ' || {}").format(sql.Literal(f"{mine} "), value_text(mine), value_text(theirs, "s"))
+        sql.SQL("CASE WHEN {} THEN {} || {} || ', and ' || {} || {} END").format(
+            _differ(mine, here, theirs, there),
+            sql.Literal(f"{mine} "),
+            value_text(mine),
+            value_text(theirs, "s"),
+            sql.Literal(f" in {there.label}"),
+        )
         for mine, theirs in rule.columns.items()
     ]
-    return sql.SQL(" || ', ' || ").join(each)
+    return sql.SQL("concat_ws('; ', {})").format(COMMA.join(each))
 
 
 def _notes(rule: Mismatch, here: Table, there: Table) -> Iterator[str]:
