@@ -42,7 +42,7 @@ def test_a_null_that_the_table_does_not_take_is_reported_and_left(ground: Ground
     assert "t.w is NOT NULL: where s.w is NULL, the row is left as it is." in check.notes
     ground.repaired(check)
     assert ground.sql("SELECT id, w FROM t ORDER BY id") == [(1, "a"), (2, "b")]
-    assert ground.look(check).rows == [(("1",), "w a is NULL")]
+    assert ground.look(check).rows == [(("1",), "w a, and NULL in s")]
 
 
 @pytest.mark.parametrize("minutes", [15, 30])
