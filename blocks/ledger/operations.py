@@ -13,11 +13,20 @@ from blocks.ledger.schema import operations, runs
 
 def unfinished(ledger: Ledger, resource: str, procedure: str) -> dict[str, Any] | None:
     """Give the plan of the last operation that changed RESOURCE, when PROCEDURE began it and it was cut off."""
+    return _last_plan(ledger, resource, procedure, {"open", "failed"})
+
+
+def left_open(ledger: Ledger, resource: str, procedure: str) -> dict[str, Any] | None:
+    """Give that plan only when its run died: it did not end, and nobody was told how."""
+    return _last_plan(ledger, resource, procedure, {"open"})
+
+
+def _last_plan(ledger: Ledger, resource: str, procedure: str, statuses: set[str]) -> dict[str, Any] | None:
     table = operations.c
     changed = select(operations).where(table.resource == resource, table.changed_at.is_not(None))
     with ledger.read() as connection:
         last = connection.execute(changed.order_by(table.changed_at.desc()).limit(1)).one_or_none()
-    if last is None or last.procedure != procedure or last.status not in {"open", "failed"}:
+    if last is None or last.procedure != procedure or last.status not in statuses:
         return None
     plan: dict[str, Any] = last.plan
     return plan

@@ -47,6 +47,7 @@ def decide_repair(faults: Faults, policy: RepairPolicy) -> Decision[RepairPlan]:
             else "",
             definition=seen.definition,
             look=faults.run_id,
+            goes_on_for=faults.goes_on_for,
             seen_at=seen.at,
             rows=rows,
             most=_most(faults, rules),

@@ -13,9 +13,14 @@ def decide_undo(seen: Changes, policy: UndoPolicy) -> Decision[UndoPlan]:
     """Give back what still stands."""
     if not policy.run_id.strip():
         return Decision.refuse("Say in run_id whose changes are given back: the id of a run of consistency-repair.")
-    if not seen.rules and not seen.fences:
+    if not seen.known:
         return Decision.refuse(
             f"No change of a run {policy.run_id} is known here: copy its id from the report of consistency-repair."
+        )
+    if unknown := [rule for rule in policy.rules if rule not in seen.known]:
+        return Decision.refuse(
+            f"Run {policy.run_id} had nothing to do with {', '.join(unknown)}: correct `rules` in the policy. Its rules"
+            f" were: {', '.join(seen.known)}."
         )
     if not seen.stands and not seen.fences:
         return Decision.nothing(f"No change of run {policy.run_id} stands any more.{_left(seen)}")

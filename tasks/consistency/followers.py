@@ -9,7 +9,7 @@ from psycopg import sql
 from blocks.app_database import Connection
 from blocks.ledger.findings import Key
 from blocks.live_catalog import Table
-from blocks.rules import Orphan
+from blocks.rules import Orphan, Pointer
 from tasks.consistency.checks import Check, Delete, Quarantine
 from tasks.consistency.phrases import AND, COMMA, all_of, column, given_keys, key_text, known, only, same
 
@@ -44,7 +44,22 @@ def _removes(check: Check) -> bool:
 
 
 def _points(orphans: Check, check: Check) -> bool:
-    return isinstance(orphans.rule, Orphan) and check.table is not None and orphans.parent == check.table.identifier
+    """Whether rows of ORPHANS become wrong when rows of CHECK go."""
+    rule, parent = orphans.rule, check.table
+    if not isinstance(rule, Orphan) or parent is None or orphans.table is None or orphans.parent != parent.identifier:
+        return False
+    # What is led to the row that stays does not follow; and what a foreign key points to does not go.
+    led = any(each.columns == rule.columns and _is(each.table, orphans.table) for each in _repointed(check))
+    kept = any(key.columns == rule.columns and key.parent == parent.quoted for key in orphans.table.outgoing)
+    return not led and not kept
+
+
+def _repointed(check: Check) -> tuple[Pointer, ...]:
+    return check.change.repoint if isinstance(check.change, Quarantine) else ()
+
+
+def _is(name: str, table: Table) -> bool:
+    return name in (table.name, f"{table.schema}.{table.name}")
 
 
 def _pointing(connection: Connection, orphans: Check, parent: Table | None, keys: list[Key]) -> Rows:

@@ -45,18 +45,19 @@ class Trace(NamedTuple):
 
 
 def traces(connection: Connection, run_id: str) -> list[Trace]:
-    """Give everything that a run changed, the newest first."""
+    """Give everything that a run changed, and the runs that died before it in the same work, the newest first."""
+    runs = stores.line(connection, run_id)
     found = [
         Trace(number, rule, schema, table, tuple(key), "", tuple(columns), tuple(before), undone, hash_after)
         for number, rule, schema, table, key, columns, before, undone, hash_after in stores.run(
-            connection, "changes", {"run_id": run_id}
+            connection, "changes", {"runs": runs}
         )
     ]
     for name, schema, table in stores.run(connection, "quarantines"):
         query = sql.SQL(
             "SELECT salvor_number, salvor_rule, salvor_key, coalesce(salvor_undone_by, '')"
-            " FROM {} WHERE salvor_run = {}"
-        ).format(sql.Identifier("salvor", name), sql.Literal(run_id))
+            " FROM {} WHERE salvor_run = ANY ({})"
+        ).format(sql.Identifier("salvor", name), sql.Literal(runs))
         found += [
             Trace(number, rule, schema, table, tuple(key), name, (), (), undone, 0)
             for number, rule, key, undone in connection.execute(query).fetchall()

@@ -69,5 +69,10 @@ def unlooked(plan: RepairPlan, after: Repaired) -> tuple[str, ...]:
     skipped = [
         f"{each.rule}: {each.skipped:,} rows were left: {_why(each)}." for each in after.accounts if each.skipped
     ]
-    undo = [f"To give everything back: consistency-undo with run_id {plan.look}."] if after.accounts else []
+    too = (
+        f"; what run {plan.goes_on_for} changed, which died in this work, comes back with it"
+        if plan.goes_on_for
+        else ""
+    )
+    undo = [f"To give everything back: consistency-undo with run_id {plan.look}{too}."] if after.accounts else []
     return (*newly, *skipped, *after.unseen, *undo)

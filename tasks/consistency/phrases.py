@@ -133,9 +133,16 @@ def rows(table: Table, evidence: sql.Composable, where: sql.Composable) -> sql.C
 
 def given_keys(table: Table, keys: Sequence[Sequence[str]]) -> sql.Composed:
     """Give keys, written as text, as rows `k` that the index of the primary key can be asked for."""
-    arrays = [
-        sql.SQL("{}::{}[]").format(sql.Literal([key[place] for key in keys]), sql.SQL(table.columns[name].type))
-        for place, name in enumerate(table.primary_key)
-    ]
-    names = COMMA.join(map(sql.Identifier, table.primary_key))
-    return sql.SQL("unnest({}) AS k ({})").format(COMMA.join(arrays), names)
+    names, types = table.primary_key, [sql.SQL(table.columns[name].type) for name in table.primary_key]
+    texts = [sql.Literal([key[place] for key in keys]) for place in range(len(names))]
+    if not any(table.columns[name].kind.endswith("[]") for name in names):
+        arrays = [sql.SQL("{}::{}[]").format(*each) for each in zip(texts, types, strict=True)]
+        return sql.SQL("unnest({}) AS k ({})").format(COMMA.join(arrays), COMMA.join(map(sql.Identifier, names)))
+    # An array of arrays has no text of its own: each is read by itself.
+    read = [sql.SQL("{}::{}").format(column(name, "g"), type_) for name, type_ in zip(names, types, strict=True)]
+    return sql.SQL("(SELECT {} FROM unnest({}) AS g ({})) AS k ({})").format(
+        COMMA.join(read),
+        COMMA.join(sql.SQL("{}::text[]").format(each) for each in texts),
+        COMMA.join(map(sql.Identifier, names)),
+        COMMA.join(map(sql.Identifier, names)),
+    )

@@ -28,6 +28,7 @@ def raise_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     with at.database.writing() as connection:
         stores.make(connection)
         stores.take(connection, at.target, recovery.token)
+        stores.begin(connection, recovery.run.id, plan.goes_on_for)
     said = [fences.raised(at.database, check, recovery.run.id) for check in checks if not _late(plan, check)]
     return "; ".join(each for each in said if each) or "there is none to add now"
 

@@ -41,6 +41,7 @@ def observe_faults(at: Reach, policy: RepairPolicy) -> Faults:
         fences={each.check.rule.name: _fence(each) for each in all_found if each.check.fence},
         bytes_per_row={each.check.rule.name: _bytes(each) for each in all_found},
         unfinished=_unfinished(at, look.seen().definition),
+        goes_on_for=_goes_on_for(at, look.seen().definition),
     )
 
 
@@ -100,3 +101,8 @@ def _unfinished(at: Reach, definition: str) -> dict[str, int] | None:
     if not plan or plan.get("definition") != definition:
         return None
     return dict(plan["most"])
+
+
+def _goes_on_for(at: Reach, definition: str) -> str:
+    plan = operations.left_open(current().ledger, at.resource, PROCEDURE)
+    return str(plan["look"]) if plan and plan.get("definition") == definition else ""

@@ -22,6 +22,7 @@ class Faults(Frozen):
     bytes_per_row: dict[str, float] = Field(default_factory=dict)
     missing_right: str = ""
     unfinished: dict[str, int] | None = None  #: what a run that died was allowed, of exactly these rules
+    goes_on_for: str = ""  #: the run that died, whose work this one goes on with
 
 
 class PlannedRule(Frozen):
@@ -42,10 +43,11 @@ class PlannedRule(Frozen):
 class RepairPlan(Plan):
     """Which rules are repaired, and how gently."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"rules", "look", "rows", "seen_at"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"rules", "look", "rows", "seen_at", "goes_on_for"})
 
     definition: str = Field(description="Identifies the rules by everything they say.")
     look: str = Field(description="The run under which the rows to be changed are kept in the ledger.")
+    goes_on_for: str = Field(default="", description="The run that died, whose work this one goes on with.")
     seen_at: datetime
     rows: int
     most: dict[str, int] = Field(description="Of each rule, how many rows may be changed.")
@@ -116,6 +118,7 @@ class Changes(Frozen):
     resource: str
     at: datetime
     run_id: str
+    known: tuple[str, ...] = ()  #: every rule that the run had to do with
     rules: tuple[Standing, ...] = ()
     fences: tuple[str, ...] = ()  #: that the run added and that are still there
     triggers: tuple[str, ...] = ()  #: of the tables, which fire when rows are given back

@@ -77,6 +77,16 @@ def _refuse_older(target: str, token: int, newest: int) -> None:
         raise LeaseLost(f"Another run (token {newest}) repairs the rows of {target} now: this one stops here.")
 
 
+def begin(connection: Connection, run_id: str, goes_on_for: str) -> None:
+    """Remember for which run that died this one goes on; empty for none."""
+    run(connection, "begin", {"run_id": run_id, "goes_on_for": goes_on_for})
+
+
+def line(connection: Connection, run_id: str) -> list[str]:
+    """Give a run, the run that it went on for, and so on: what they changed is given back together."""
+    return [found for (found,) in run(connection, "line", {"run_id": run_id})]
+
+
 def note(connection: Connection, run_id: str, done: Account) -> None:
     """Add to what a run has done for a rule."""
     run(connection, "progress", done.model_dump() | {"run_id": run_id, "why": list(done.why)})

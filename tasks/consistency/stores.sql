@@ -48,12 +48,14 @@ CREATE TABLE IF NOT EXISTS salvor.consistency_fences (
     undone_by text,
     PRIMARY KEY (run_id, name)
 );
+-- For which run that died a run goes on: an undo gives back what all of them changed.
+CREATE TABLE IF NOT EXISTS salvor.consistency_runs (run_id text PRIMARY KEY, goes_on_for text);
 
 -- name: exists
-SELECT to_regclass('salvor.consistency_fences') IS NOT NULL
+SELECT to_regclass('salvor.consistency_runs') IS NOT NULL
 
 -- name: may
-SELECT CASE WHEN to_regclass('salvor.consistency_fences') IS NULL
+SELECT CASE WHEN to_regclass('salvor.consistency_runs') IS NULL
             THEN has_database_privilege(current_database(), 'CREATE')
             ELSE has_schema_privilege('salvor', 'CREATE')
                  AND has_table_privilege('salvor.consistency_changes', 'INSERT')
@@ -75,6 +77,25 @@ ON CONFLICT (run_id, rule) DO UPDATE SET
     quarantined = p.quarantined + excluded.quarantined, deleted = p.deleted + excluded.deleted,
     meanwhile = p.meanwhile + excluded.meanwhile, skipped = p.skipped + excluded.skipped,
     why = (SELECT coalesce(array_agg(DISTINCT each), '{}') FROM unnest(p.why || excluded.why) each)
+
+-- name: begin
+INSERT INTO salvor.consistency_runs (run_id, goes_on_for) VALUES (%(run_id)s, nullif(%(goes_on_for)s, ''))
+ON CONFLICT DO NOTHING
+
+-- name: line
+-- A run, the run that it went on for, and so on.
+WITH RECURSIVE line (run_id) AS (
+    SELECT %(run_id)s::text
+    UNION SELECT r.goes_on_for FROM salvor.consistency_runs r JOIN line USING (run_id) WHERE r.goes_on_for IS NOT NULL
+)
+SELECT run_id FROM line
+
+-- name: rules_of
+-- Every rule that runs had to do with.
+SELECT rule FROM (
+    SELECT rule FROM salvor.consistency_progress WHERE run_id = ANY (%(runs)s)
+    UNION SELECT rule FROM salvor.consistency_fences WHERE run_id = ANY (%(runs)s)
+) each ORDER BY rule
 
 -- name: accounts
 SELECT rule, found, repaired, quarantined, deleted, meanwhile, skipped, why
@@ -104,13 +125,14 @@ SELECT DISTINCT schema_name, table_name FROM salvor.consistency_changes WHERE ru
 
 -- name: changes
 SELECT number, rule, schema_name, table_name, key, columns, before, coalesce(undone_by, ''), hash_after
-FROM salvor.consistency_changes WHERE run_id = %(run_id)s ORDER BY number DESC
+FROM salvor.consistency_changes WHERE run_id = ANY (%(runs)s) ORDER BY number DESC
 
 -- name: fences_of
-SELECT rule, name, kind, remove FROM salvor.consistency_fences WHERE run_id = %(run_id)s AND undone_by IS NULL
+SELECT DISTINCT ON (name) rule, name, kind, remove FROM salvor.consistency_fences
+WHERE run_id = ANY (%(runs)s) AND undone_by IS NULL ORDER BY name
 
 -- name: unfenced
-UPDATE salvor.consistency_fences SET undone_by = %(by)s WHERE run_id = %(run_id)s AND name = %(name)s
+UPDATE salvor.consistency_fences SET undone_by = %(by)s WHERE run_id = ANY (%(runs)s) AND name = %(name)s
 
 -- name: undone
 UPDATE salvor.consistency_changes SET undone_by = %(by)s WHERE number = ANY (%(numbers)s)

@@ -26,14 +26,15 @@ def unfence(at: Changed, plan: UndoPlan) -> str:
     said = []
     with at.database.writing() as connection:
         stores.take(connection, at.target, current().token)
-        added = stores.run(connection, "fences_of", {"run_id": plan.run_id})
+        runs = stores.line(connection, plan.run_id)
+        added = stores.run(connection, "fences_of", {"runs": runs})
     for _, name, kind, remove in added:
         if name in plan.fences:
             gone, how = fences.lowered(at.database, kind, remove)
             said.append(how)
             if gone:
                 with at.database.writing() as connection:
-                    values = {"by": current().run.id, "run_id": plan.run_id, "name": name}
+                    values = {"by": current().run.id, "runs": runs, "name": name}
                     stores.run(connection, "unfenced", values)
     return "; ".join(said) or "there is none"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 
 from blocks.app_database import AppDatabase, Connection
@@ -40,9 +41,11 @@ def observe_changes(at: Changed, policy: UndoPolicy) -> Changes:
             return seen
         found = [each for each in traces(connection, policy.run_id) if _wanted(each.rule, policy)]
         catalog = catalog_of(connection, found)
-        fences = [(rule, name) for rule, name, *_ in stores.run(connection, "fences_of", {"run_id": policy.run_id})]
+        runs = {"runs": stores.line(connection, policy.run_id)}
+        fences = [(rule, name) for rule, name, *_ in stores.run(connection, "fences_of", runs)]
         return seen.model_copy(
             update={
+                "known": tuple(rule for (rule,) in stores.run(connection, "rules_of", runs)),
                 "rules": _by_rule(found, *_looked(connection, catalog, found), _deleted(connection, policy)),
                 "fences": tuple(name for rule, name in fences if _wanted(rule, policy)),
                 "triggers": tuple(
@@ -64,8 +67,11 @@ def _looked(connection: Connection, catalog: Catalog, found: list[Trace]) -> tup
 
 
 def _deleted(connection: Connection, policy: UndoPolicy) -> dict[str, int]:
-    accounts = stores.accounts(connection, policy.run_id)
-    return {rule: each.deleted for rule, each in accounts.items() if each.deleted and _wanted(rule, policy)}
+    found: Counter[str] = Counter()
+    for run_id in stores.line(connection, policy.run_id):
+        accounts = stores.accounts(connection, run_id).values()
+        found.update({each.rule: each.deleted for each in accounts if each.deleted and _wanted(each.rule, policy)})
+    return dict(found)
 
 
 def _wanted(rule: str, policy: UndoPolicy) -> bool:

@@ -83,8 +83,8 @@ def test_a_repair_that_is_killed_is_finished_by_the_next_and_all_of_it_is_given_
     assert app.sql(done) == [(sum(FOUND.values()),)]
     doubled = "SELECT count(*) - count(DISTINCT (rule, key)) FROM salvor.consistency_changes"
     assert app.sql(doubled) == [(0,)]
-    for run in (last, half):
-        name, message = ended("consistency-undo", {"run_id": run})
-        assert name == "Recovered", message
-    assert app.rows() == broken
+    name, message = ended("consistency-undo", {"run_id": last})
+    assert name == "Recovered", message
+    assert app.rows() == broken, "what the run changed that died in this work comes back with it"
+    assert ended("consistency-undo", {"run_id": half})[0] == "NothingToDo"
     assert {each.outcome for each in runs.history(book) if each.id == half} == {None}

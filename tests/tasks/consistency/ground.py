@@ -84,6 +84,9 @@ class Ground:
             assert set(rows) == self._asked_again(check), "a row is wrong by one question and right by the other"
         return rows
 
+    def found_keys(self, check: Check) -> list[tuple[str, ...]]:
+        return [key for key, _ in self.look(check).rows]
+
     def _asked_again(self, check: Check) -> set[tuple[str, ...]]:
         assert check.table
         query = sql.SQL("SELECT {} FROM {} t WHERE {} FOR UPDATE OF t").format(

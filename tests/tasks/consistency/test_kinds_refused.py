@@ -1,0 +1,177 @@
+"""A rule that does not fit its database is refused before anything is looked at, and it is said what to do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.tasks.consistency.ground import Ground
+
+SCHEMA = """
+CREATE TYPE state AS ENUM ('open', 'done');
+CREATE TABLE users (id bigint PRIMARY KEY, email text, ref uuid UNIQUE, n int NOT NULL, seen time, at timestamptz,
+    j json, up text GENERATED ALWAYS AS (upper(email)) STORED, no bigint GENERATED ALWAYS AS IDENTITY,
+    ok boolean, s state,
+    code text, fine numeric(9,2), exact numeric, UNIQUE (code, n));
+CREATE TABLE orders (id bigint PRIMARY KEY, user_id bigint, user_ref uuid REFERENCES users (ref), text_id text, n int);
+CREATE VIEW active AS SELECT * FROM users;
+CREATE MATERIALIZED VIEW counted AS SELECT * FROM users;
+CREATE TABLE loose (id bigint, user_id bigint);
+CREATE TABLE base (id bigint PRIMARY KEY, user_id bigint); CREATE TABLE derived () INHERITS (base);
+CREATE TABLE ruled (id bigint PRIMARY KEY, user_id bigint); CREATE RULE r AS ON DELETE TO ruled DO INSTEAD NOTHING;
+CREATE TABLE parts (id bigint PRIMARY KEY, user_id bigint) PARTITION BY RANGE (id);
+"""
+ORPHAN: dict[str, Any] = {"kind": "orphan", "table": "orders", "columns": ["user_id"], "parent": "users"}
+ORPHAN |= {"parent_columns": ["id"]}
+DOUBLE: dict[str, Any] = {"kind": "duplicate", "table": "users", "columns": ["email"], "keep": [{"column": "id"}]}
+DOUBLE |= {"why": "oldest"}
+COPY: dict[str, Any] = {"kind": "mismatch", "table": "orders", "source": "users", "join": {"user_id": "id"}}
+COPY |= {"columns": {"n": "n"}, "repair": "copy"}
+STUCK = {"kind": "stuck", "table": "users", "since": "at", "column": "s", "statuses": ["open"], "reset_to": "done"}
+
+
+def invalid(column: str, holds: str, value: Any) -> dict[str, Any]:
+    return {"kind": "invalid", "table": "users", "when": [{"column": column, "holds": holds, "value": value}]}
+
+
+def setting(column: str, value: Any) -> dict[str, Any]:
+    return invalid(column, "present", None) | {"repair": "set", "values": {column: value}}
+
+
+REFUSED: list[tuple[dict[str, Any], str]] = [
+    (ORPHAN | {"table": "ordres"}, "There is no table ordres (did you mean orders?): correct its name in the rule."),
+    (ORPHAN | {"parent": "public.user"}, "There is no table public.user"),
+    (ORPHAN | {"columns": ["userid"]}, "orders has no column userid (did you mean user_id?)"),
+    (ORPHAN | {"columns": ["text_id"]}, "orders.text_id is text and users.id is bigint: they cannot be compared."),
+    (ORPHAN | {"columns": ["user_ref"]}, "orders.user_ref is uuid and users.id is bigint"),
+    (ORPHAN | {"parent_columns": ["n"], "fence": True}, "A foreign key needs exactly n of users to be unique"),
+    (
+        ORPHAN | {"columns": ["user_id", "n"], "parent_columns": ["id", "n"], "fence": True},
+        "A foreign key needs exactly id, n of users to be unique",
+    ),
+    (ORPHAN | {"only": [{"column": "n", "holds": "null"}], "fence": True}, "a rule with `only` cannot have a fence"),
+    (ORPHAN | {"table": "users", "columns": ["n"], "repair": "null"}, "users.n is NOT NULL"),
+    (ORPHAN | {"table": "active", "columns": ["id"], "repair": "quarantine"}, "active is a view"),
+    (ORPHAN | {"table": "counted", "columns": ["id"], "repair": "quarantine"}, "counted is a materialised view"),
+    (ORPHAN | {"table": "loose", "repair": "quarantine"}, "loose has no primary key"),
+    (ORPHAN | {"table": "base", "repair": "quarantine"}, "Tables inherit from base"),
+    (ORPHAN | {"table": "ruled", "repair": "quarantine"}, "ruled has rules (CREATE RULE)"),
+    (ORPHAN | {"parent": "users", "columns": ["j"], "table": "users"}, "users.j is json"),
+    (
+        DOUBLE | {"keep": [{"column": "at"}]},
+        "`keep` of the rule does not decide between all rows of users: end it with",
+    ),
+    (DOUBLE | {"keep": [{"column": "ref"}]}, "`keep` of the rule does not decide"),
+    (DOUBLE | {"keep": [{"column": "j"}, {"column": "id"}]}, "users.j is json, which has no equality"),
+    (DOUBLE | {"columns": ["n"], "repair": "null"}, "users.n is NOT NULL"),
+    (DOUBLE | {"columns": ["j"], "fence": True}, "it cannot be made unique"),
+    (DOUBLE | {"table": "parts", "columns": ["user_id"], "fence": True}, "parts is partitioned: no unique index"),
+    (DOUBLE | {"repoint": [{"table": "orders", "columns": ["text_id"]}]}, "they cannot be compared"),
+    (
+        DOUBLE | {"repoint": [{"table": "orders", "columns": ["user_id", "n"]}]},
+        "name as many columns as the primary key",
+    ),
+    (COPY | {"join": {"user_id": "n"}}, "n of users is no unique key"),
+    (COPY | {"columns": {"id": "id"}}, "orders.id is of the primary key: it is never changed."),
+    (
+        COPY | {"table": "users", "columns": {"ref": "ref"}, "join": {"id": "id"}},
+        'what a foreign key of "public"."orders"',
+    ),
+    (
+        COPY | {"table": "users", "columns": {"up": "email"}, "join": {"id": "id"}},
+        "users.up is generated by the database",
+    ),
+    (COPY | {"table": "users", "columns": {"no": "id"}, "join": {"id": "id"}}, "users.no is generated by the database"),
+    (COPY | {"columns": {"n": "exact"}}, "orders.n is integer and cannot keep every value of numeric"),
+    (
+        COPY | {"table": "users", "join": {"id": "id"}, "columns": {"fine": "exact"}},
+        "users.fine is numeric(9,2) and cannot",
+    ),
+    (COPY | {"settled_column": "text_id"}, "orders.text_id is text, and settled_column needs a date or a timestamp"),
+    (invalid("email", "equal", 5), "users.email is text, and 5 is no value of it: write the value in quotes."),
+    (invalid("email", "one_of", ["SE", False]), "users.email is text, and false is no value of it"),
+    (invalid("n", "equal", "five"), "users.n is integer, and 'five' is no value of it: correct the value."),
+    (invalid("n", "more", 1.5), "users.n is integer, and 1.5 is no value of it"),
+    (invalid("n", "equal", True), "users.n is integer, and true is no value of it"),
+    (invalid("ok", "equal", "maybe"), "users.ok is boolean, and 'maybe' is no value of it"),
+    (invalid("at", "less", 20260101), "users.at is timestamp with time zone, and 20260101 is no value of it"),
+    (
+        invalid("seen", "older_than_minutes", 5),
+        "users.seen is time without time zone, and older_than_minutes needs a date",
+    ),
+    (invalid("at", "older_than_minutes", True), "older_than_minutes needs a number of minutes"),
+    (invalid("at", "older_than_minutes", 1e15), "older_than_minutes needs a number of minutes"),
+    (invalid("at", "newer_than_minutes", -1), "newer_than_minutes needs a number of minutes"),
+    (setting("n", None), "users.n is NOT NULL"),
+    (setting("email", 5), "users.email is text, and 5 is no value of it"),
+    (STUCK | {"since": "seen"}, "`since` needs a date or a timestamp"),
+    (STUCK | {"attempts": "email"}, "users.email is text, and `attempts` needs a number."),
+    (STUCK | {"max_attempts": 3}, "max_attempts needs the column `attempts`"),
+    (STUCK | {"reset_to": "open"}, "A row would still be stuck after its repair"),
+    (
+        {"kind": "expired", "table": "users", "column": "n"},
+        "users.n is integer, and `expired` needs a date or a timestamp.",
+    ),
+    ({"kind": "sequence", "table": "users"}, "No sequence fills users.id: name a serial or identity column."),
+    ({"kind": "index", "table": "active"}, "active is a view or a foreign table, which has no indexes here"),
+]
+
+
+@pytest.fixture
+def shop(ground: Ground) -> Ground:
+    ground.sql(SCHEMA)
+    return ground
+
+
+def test_a_rule_that_does_not_fit_is_refused(shop: Ground) -> None:
+    """For each of some fifty ways to be wrong there is a sentence."""
+    for facts, said in REFUSED:
+        refusal = shop.refusal(**facts)
+        assert said in refusal, (facts, refusal)
+        assert all(sentence.endswith(".") for sentence in refusal.splitlines())
+
+
+def test_what_is_right_is_not_refused(shop: Ground) -> None:
+    """The rules that the refused ones were made from fit."""
+    fits = (ORPHAN | {"fence": True, "repair": "null"}, DOUBLE | {"repair": "null", "fence": True}, COPY, STUCK)
+    more = (invalid("email", "equal", "5"), invalid("n", "equal", "5"), invalid("ok", "equal", "yes"))
+    assert [shop.refusal(**facts) for facts in (*fits, *more)] == [""] * 7
+
+
+def test_rights_that_are_missing_are_named(shop: Ground) -> None:
+    """Each right is a sentence with its GRANT; with all of them only the fence is refused, which an owner adds."""
+    shop.sql("CREATE SCHEMA hidden; CREATE TABLE hidden.t (id bigint PRIMARY KEY, user_id bigint)")
+    shop.sql("CREATE TABLE jobs (id bigserial PRIMARY KEY); ALTER TABLE hidden.t ENABLE ROW LEVEL SECURITY")
+    shop.sql("CREATE ROLE nobody_yet; SET LOCAL ROLE nobody_yet")
+    orphan = ORPHAN | {"table": "hidden.t", "repair": "quarantine", "fence": True}
+    refusal = shop.refusal(**orphan)
+    for right in (
+        'GRANT USAGE ON SCHEMA "hidden"', 'GRANT SELECT ON "hidden"."t"', 'GRANT SELECT ON "public"."users"',
+        'GRANT REFERENCES ON "public"."users"', "give it BYPASSRLS", "does not own hidden.t",
+    ):  # fmt: skip
+        assert right in refusal
+    advance = {"kind": "sequence", "table": "jobs", "repair": "advance"}
+    assert 'GRANT UPDATE ON SEQUENCE "public"."jobs_id_seq"' in shop.refusal(**advance)
+    amcheck = 'GRANT EXECUTE ON FUNCTION "extensions"."bt_index_check"(regclass, boolean)'
+    assert amcheck in shop.refusal(kind="index", table="users")
+    shop.sql(
+        """
+        RESET ROLE; ALTER ROLE nobody_yet BYPASSRLS; GRANT USAGE ON SCHEMA hidden TO nobody_yet;
+        GRANT SELECT ON users, hidden.t, jobs TO nobody_yet; GRANT SELECT, UPDATE ON SEQUENCE jobs_id_seq TO nobody_yet;
+        GRANT USAGE ON SCHEMA extensions TO nobody_yet;
+        GRANT EXECUTE ON FUNCTION extensions.bt_index_check(regclass, boolean) TO nobody_yet; SET LOCAL ROLE nobody_yet
+        """
+    )
+    assert 'GRANT UPDATE, INSERT, DELETE ON "hidden"."t"' in shop.refusal(**orphan)
+    shop.sql("RESET ROLE; GRANT UPDATE, INSERT, DELETE ON hidden.t TO nobody_yet; SET LOCAL ROLE nobody_yet")
+    assert shop.refusal(**orphan | {"fence": False}) == ""
+    assert shop.look(shop.check(kind="index", table="users")).finding.holds
+    assert shop.look(shop.check(**advance)).finding.holds
+
+
+def test_a_rule_that_is_only_reported_needs_no_right_to_write(shop: Ground) -> None:
+    """With SELECT alone it is looked at."""
+    shop.sql("CREATE ROLE reader; GRANT SELECT ON users, orders TO reader; SET LOCAL ROLE reader")
+    assert shop.look(shop.check(**ORPHAN)).finding.holds
+    assert "Salvor may not write orders" in shop.refusal(**ORPHAN, repair="null")
