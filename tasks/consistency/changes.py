@@ -40,22 +40,27 @@ UNCHANGED = "a trigger of the table kept it as it was"
 
 
 def change(connection: Connection, batch: Batch, keys: Sequence[Key]) -> Outcome:
-    """Change those of the rows that are still wrong and that nobody has locked."""
+    """Change those of the rows that are still wrong and that nobody has locked.
+
+    Whether they are wrong is asked once more by the statement that writes: what it depends on in other rows may have
+    changed since the row was locked.
+    """
     held = _held(connection, batch, keys)
-    others = [key for key in keys if key not in held]
-    still = _wrong_of(connection, batch, others)
+    _hold_rivals(connection, batch, list(held))
     referred = _referred(connection, batch, list(held))
     mine = [key for key in held if key not in referred]
-    done = _changed(connection, batch, mine) if mine else 0
-    why = [REFERENCED] if referred else []
-    why += [UNCHANGED] if done < len(mine) else []
+    done = _changed(connection, batch, mine) if mine else set()
+    rest = [key for key in keys if key not in done and key not in referred]
+    still = _wrong_of(connection, batch, rest)
+    unchanged = [key for key in rest if key in still and key in held]
     account = Account(
         rule=batch.check.rule.name,
-        skipped=len(referred) + len(mine) - done,
-        why=tuple(why),
-        **{_field(batch): done},
+        skipped=len(referred) + len(unchanged),
+        why=(*([REFERENCED] if referred else []), *([UNCHANGED] if unchanged else [])),
+        **{_field(batch): len(done)},
     )
-    return Outcome(account, [key for key in others if key in still], [key for key in others if key not in still])
+    locked = [key for key in rest if key in still and key not in held]
+    return Outcome(account, locked, [key for key in rest if key not in still])
 
 
 def _field(batch: Batch) -> str:
@@ -72,6 +77,17 @@ def _held(connection: Connection, batch: Batch, keys: Sequence[Key]) -> dict[Key
     return dict.fromkeys(connection.execute(query).fetchall())
 
 
+def _hold_rivals(connection: Connection, batch: Batch, keys: list[Key]) -> None:
+    """Hold the rows that have the same key: whoever takes the one that stays away meanwhile would leave none."""
+    if not keys or batch.check.rival is None:
+        return
+    query = sql.SQL("SELECT FROM {} t JOIN {} ON {} JOIN {} o ON {} FOR SHARE OF o").format(
+        batch.table.identifier, given_keys(batch.table, keys), _joined(batch.table), batch.table.identifier,
+        batch.check.rival,
+    )  # fmt: skip
+    connection.execute(query)
+
+
 def _wrong_of(connection: Connection, batch: Batch, keys: Sequence[Key]) -> set[Key]:
     if not keys:
         return set()
@@ -80,6 +96,10 @@ def _wrong_of(connection: Connection, batch: Batch, keys: Sequence[Key]) -> set[
         batch.wrong,
     )  # fmt: skip
     return set(connection.execute(query).fetchall())
+
+
+def _wrong_now(batch: Batch) -> sql.Composed:
+    return sql.SQL("{} AND ({})").format(_joined(batch.table), batch.wrong)
 
 
 def _joined(table: Table, alias: str = "k") -> sql.Composed:
@@ -109,22 +129,25 @@ def _repointed(batch: Batch, child: str, names: tuple[str, ...]) -> bool:
     return any(each.columns == names and batch.catalog.tables[each.table].quoted == child for each in pointers)
 
 
-def _changed(connection: Connection, batch: Batch, keys: list[Key]) -> int:
+def _changed(connection: Connection, batch: Batch, keys: list[Key]) -> set[Key]:
     kind = batch.check.change
     if isinstance(kind, Assign | Quarantine) and kind.keeper is not None:
         for pointer in kind.repoint:
             _lead(connection, batch, pointer, kind.keeper, keys)
     if isinstance(kind, Assign):
-        where = sql.SQL("{} WHERE {}").format(given_keys(batch.table, keys), _joined(batch.table))
+        where = sql.SQL("{} WHERE {}").format(given_keys(batch.table, keys), _wrong_now(batch))
         return _assign(connection, batch, batch.table, dict(kind.values), where)
     gone = sql.SQL("DELETE FROM {} t USING {} WHERE {} RETURNING t.*").format(
-        batch.table.identifier, given_keys(batch.table, keys), _joined(batch.table)
+        batch.table.identifier, given_keys(batch.table, keys), _wrong_now(batch)
     )
     if isinstance(kind, Delete):
-        return connection.execute(gone).rowcount
+        query = sql.SQL("WITH gone AS ({}) SELECT ARRAY[{}] FROM gone t").format(
+            gone, COMMA.join(key_text(batch.table))
+        )
+        return _keys(connection, query)
     statement = sql.SQL(
         "WITH gone AS ({}) INSERT INTO {} (salvor_run, salvor_rule, salvor_key, {})"
-        " SELECT {}, {}, ARRAY[{}], {} FROM gone t"
+        " SELECT {}, {}, ARRAY[{}], {} FROM gone t RETURNING salvor_key"
     ).format(
         gone,
         quarantine(connection, batch.table),
@@ -134,7 +157,11 @@ def _changed(connection: Connection, batch: Batch, keys: list[Key]) -> int:
         COMMA.join(key_text(batch.table)),
         columns(batch.table.columns),
     )
-    return connection.execute(statement).rowcount
+    return _keys(connection, statement)
+
+
+def _keys(connection: Connection, statement: sql.Composed) -> set[Key]:
+    return {tuple(key) for (key,) in connection.execute(statement).fetchall()}
 
 
 def _lead(connection: Connection, batch: Batch, pointer: Pointer, keeper: sql.Composable, keys: list[Key]) -> None:
@@ -149,7 +176,7 @@ def _lead(connection: Connection, batch: Batch, pointer: Pointer, keeper: sql.Co
         new=COMMA.join(places),
         table=batch.table.identifier,
         keys=given_keys(batch.table, keys),
-        joined=_joined(batch.table),
+        joined=_wrong_now(batch),
         keeper=keeper,
         points=all_of(
             sql.SQL("{} = {}").format(column(mine), column(theirs, "lead"))
@@ -164,7 +191,7 @@ def _lead(connection: Connection, batch: Batch, pointer: Pointer, keeper: sql.Co
 
 def _assign(
     connection: Connection, batch: Batch, table: Table, values: dict[str, sql.Composable], where: sql.Composable
-) -> int:
+) -> set[Key]:
     names = list(values)
     key = sql.SQL("ARRAY[{}]").format(COMMA.join(key_text(table)))
     texts = sql.SQL("ARRAY[{}]").format(COMMA.join(sql.SQL("{}::text").format(column(name)) for name in names))
@@ -175,7 +202,7 @@ def _assign(
         " INSERT INTO salvor.consistency_changes"
         " (run_id, rule, schema_name, table_name, key, columns, before, after, hash_after)"
         " SELECT {run}, {rule}, {schema}, {name}, key, {names}::text[], before, after, hash"
-        " FROM new JOIN old USING (key)"
+        " FROM new JOIN old USING (key) RETURNING key"
     ).format(
         old=old_source,
         table=table.identifier,
@@ -189,4 +216,4 @@ def _assign(
         name=sql.Literal(table.name),
         names=sql.Literal(names),
     )
-    return connection.execute(statement).rowcount
+    return _keys(connection, statement)

@@ -73,6 +73,9 @@ class Check:
     wrong: sql.Composed | None = None
     change: Change | None = None
     fence: Fence | None = None
+    rival: sql.Composable | None = (
+        None  #: of a duplicate: that row `o` has the key of row `t`; it must not go meanwhile
+    )
     parent: sql.Identifier | None = None  #: of an orphan: the table it points to
     alone: sql.Composable | None = None  #: an author's own query, of which the server must say that it is one
     each: Callable[[str], sql.Composed] | None = None  #: FIND gives things with a name, each of which is looked at

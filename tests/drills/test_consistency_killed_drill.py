@@ -41,10 +41,9 @@ def chain(procedure: str, *wanted: str) -> list[Blow]:
     return [replace(every[each], victim=next(victims)) for each in wanted]  # type: ignore[arg-type]
 
 
-#: As long as something is left to do, the next run comes further than the one before. What is after the last act can
-#: therefore only be reached by a run that did all of it.
+#: The first dies with half a batch done. What is after the last act is only reached by a run that did all of it.
 FIRST = chain(
-    REPAIR, "after observe_faults", "after approve", "within raise_fences", "after raise_fences", "amid repair_rows",
+    REPAIR, "amid repair_rows", "after observe_faults", "within raise_fences", "after approve", "after raise_fences",
     "within repair_rows", "after repair_rows", "within advance_sequences", "within prove_fences",
 )  # fmt: skip
 SECOND = chain(REPAIR, "after advance_sequences", "after prove_fences")
@@ -93,14 +92,10 @@ class Practice(Theatre):
         return f"recovery.consistency.{self.target}"
 
     def undo(self, back: list[Blow]) -> list[Run]:
-        """Give back what every run of the repair did, the newest first; the blows fall on the first that did much."""
-        found: list[Run] = []
-        changed = "SELECT run_id FROM salvor.consistency_progress GROUP BY 1 HAVING sum(repaired + quarantined) > 0"
-        changers = {run_id for (run_id,) in self.rows.sql(changed)}
-        for run in [each for each in runs.history(self.ledger) if each.id in changers]:
-            found += self.befall(UNDO, {"run_id": run.id, "max_attempts": 10}, *back, seconds=SECONDS)
-            back = []
-        return found
+        """Give back what the newest run of the repair did, and those that died before it in the same work."""
+        acted = {run_id for (run_id,) in self.rows.sql("SELECT run_id FROM salvor.consistency_runs")}
+        newest = next(run.id for run in runs.history(self.ledger) if run.id in acted)
+        return self.befall(UNDO, {"run_id": newest, "max_attempts": 10}, *back, seconds=SECONDS)
 
 
 class Stages:

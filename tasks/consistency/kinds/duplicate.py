@@ -92,6 +92,7 @@ def compiled(rule: Duplicate, catalog: Catalog) -> Check:
         wrong=AND.join([_compared(rule, table), better]),
         change=_change(rule, table, rival),
         fence=_fence(rule, table) if rule.fence else None,
+        rival=rival,
         notes=tuple(_notes(rule, catalog)),
     )
 

@@ -16,6 +16,7 @@ from blocks.app_database import AppDatabase
 from blocks.ledger import runs
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import NewRun
+from blocks.ledger.schema import metadata
 from blocks.ledger.schema import runs as run_table
 from blocks.rule_pack import RulePack
 from tasks import ending
@@ -165,6 +166,12 @@ class Stage:
     def run_ids(self) -> list[str]:
         with self.ledger.read() as connection:
             return list(connection.execute(select(run_table.c.id).order_by(run_table.c.started_at)).scalars())
+
+    def forget(self) -> None:
+        """Let the ledger know of no run."""
+        with self.ledger.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                connection.execute(table.delete())
 
     def bury(self) -> None:
         """Let every run that has not ended look as if its process had died long ago."""
