@@ -70,7 +70,7 @@ def unlooked(plan: RepairPlan, after: Repaired) -> tuple[str, ...]:
         f"{each.rule}: {each.skipped:,} rows were left: {_why(each)}." for each in after.accounts if each.skipped
     ]
     too = (
-        f"; what run {plan.goes_on_for} changed, which died in this work, comes back with it"
+        f"; what was changed by {', '.join(plan.goes_on_for)}, which died in this work, comes back with it"
         if plan.goes_on_for
         else ""
     )

@@ -103,6 +103,8 @@ def _unfinished(at: Reach, definition: str) -> dict[str, int] | None:
     return dict(plan["most"])
 
 
-def _goes_on_for(at: Reach, definition: str) -> str:
+def _goes_on_for(at: Reach, definition: str) -> tuple[str, ...]:
     plan = operations.left_open(current().ledger, at.resource, PROCEDURE)
-    return str(plan["look"]) if plan and plan.get("definition") == definition else ""
+    if not plan or plan.get("definition") != definition:
+        return ()
+    return (plan["look"], *plan["goes_on_for"])

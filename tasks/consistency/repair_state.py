@@ -22,7 +22,7 @@ class Faults(Frozen):
     bytes_per_row: dict[str, float] = Field(default_factory=dict)
     missing_right: str = ""
     unfinished: dict[str, int] | None = None  #: what a run that died was allowed, of exactly these rules
-    goes_on_for: str = ""  #: the run that died, whose work this one goes on with
+    goes_on_for: tuple[str, ...] = ()  #: the runs that died, whose work this one goes on with, the newest first
 
 
 class PlannedRule(Frozen):
@@ -47,7 +47,9 @@ class RepairPlan(Plan):
 
     definition: str = Field(description="Identifies the rules by everything they say.")
     look: str = Field(description="The run under which the rows to be changed are kept in the ledger.")
-    goes_on_for: str = Field(default="", description="The run that died, whose work this one goes on with.")
+    goes_on_for: tuple[str, ...] = Field(
+        default=(), description="The runs that died, whose work this one goes on with; the newest first."
+    )
     seen_at: datetime
     rows: int
     most: dict[str, int] = Field(description="Of each rule, how many rows may be changed.")

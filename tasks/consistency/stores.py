@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from hashlib import sha256
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -77,9 +79,13 @@ def _refuse_older(target: str, token: int, newest: int) -> None:
         raise LeaseLost(f"Another run (token {newest}) repairs the rows of {target} now: this one stops here.")
 
 
-def begin(connection: Connection, run_id: str, goes_on_for: str) -> None:
-    """Remember for which run that died this one goes on; empty for none."""
-    run(connection, "begin", {"run_id": run_id, "goes_on_for": goes_on_for})
+def begin(connection: Connection, run_id: str, goes_on_for: Sequence[str]) -> None:
+    """Remember for which runs that died this one goes on, the newest first.
+
+    All of them, because one that died right after its approval has not been here, and would break the line.
+    """
+    for one, before in pairwise([run_id, *goes_on_for, ""]):
+        run(connection, "begin", {"run_id": one, "goes_on_for": before})
 
 
 def line(connection: Connection, run_id: str) -> list[str]:
