@@ -9,7 +9,7 @@ from sqlalchemy import Connection, delete, select
 
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Record
-from blocks.ledger.schema import examinations, findings
+from blocks.ledger.schema import examinations, findings, runs
 from blocks.ledger.sql import insert_into, now
 
 ROWS = 500  #: in one transaction, so that nobody who renews a lease waits long
@@ -35,7 +35,7 @@ def keep(ledger: Ledger, run_id: str, rule: str, found: Sequence[tuple[Key, str]
 
     def forget(connection: Connection) -> None:
         old = now(connection) - timedelta(days=KEPT_DAYS)
-        outdated = select(examinations.c.run_id).where(examinations.c.at < old)
+        outdated = select(runs.c.id).where(runs.c.started_at < old)
         mine = (findings.c.run_id == run_id) & (findings.c.rule == rule)
         connection.execute(delete(findings).where(mine | findings.c.run_id.in_(outdated)))
 
@@ -75,8 +75,8 @@ def examined(ledger: Ledger, looks: Sequence[Examination]) -> None:
 def history(ledger: Ledger, target: str, looks: int) -> list[Examination]:
     """Give what the last LOOKS at a target said, the newest first."""
     mine = examinations.c.target == target
-    runs = select(examinations.c.run_id, examinations.c.at).where(mine).distinct()
-    latest = runs.order_by(examinations.c.at.desc()).limit(looks).subquery()
+    looked = select(examinations.c.run_id, examinations.c.at).where(mine).distinct()
+    latest = looked.order_by(examinations.c.at.desc()).limit(looks).subquery()
     query = select(examinations).where(mine, examinations.c.run_id.in_(select(latest.c.run_id)))
     with ledger.read() as connection:
         found = connection.execute(query.order_by(examinations.c.at.desc(), examinations.c.rule))

@@ -8,7 +8,8 @@ from sqlalchemy import update
 
 from blocks.ledger import findings
 from blocks.ledger.findings import ROWS, Examination
-from blocks.ledger.schema import examinations
+from blocks.ledger.schema import runs
+from tests.ledgers import new_run
 
 AT = datetime(2026, 11, 29, 3, 41, tzinfo=UTC)
 
@@ -36,18 +37,19 @@ def test_a_second_look_of_a_run_takes_the_place_of_its_first(ledger):
     assert findings.keys(ledger, "r1", "orphans") == [("2",)]
 
 
-def test_rows_of_old_looks_are_forgotten_and_what_was_said_is_not(ledger):
+def test_rows_of_old_runs_are_forgotten_and_what_was_said_is_not(ledger):
     """After ninety days nobody repairs by them."""
-    findings.keep(ledger, "old", "orphans", [(("1",), "x")])
-    findings.keep(ledger, "new", "orphans", [(("1",), "x")])
-    findings.examined(ledger, [said("old"), said("new", at=datetime.now(UTC))])
+    old, new = (new_run(ledger, "consistency-repair").id for _ in range(2))
+    for run_id in (old, new):
+        findings.keep(ledger, run_id, "orphans", [(("1",), "x")])
+    findings.examined(ledger, [said(old), said(new, at=datetime.now(UTC))])
     with ledger.begin() as connection:
         past = datetime.now(UTC) - timedelta(days=91)
-        connection.execute(update(examinations).where(examinations.c.run_id == "old").values(at=past))
-    findings.keep(ledger, "r3", "orphans", [])
+        connection.execute(update(runs).where(runs.c.id == old).values(started_at=past))
+    findings.keep(ledger, new, "doubles", [])
 
-    assert (findings.keys(ledger, "old", "orphans"), findings.keys(ledger, "new", "orphans")) == ([], [("1",)])
-    assert [each.run_id for each in findings.history(ledger, "shop", 9)] == ["new", "old"]
+    assert (findings.keys(ledger, old, "orphans"), findings.keys(ledger, new, "orphans")) == ([], [("1",)])
+    assert [each.run_id for each in findings.history(ledger, "shop", 9)] == [new, old]
 
 
 def test_the_history_has_the_last_looks_newest_first(ledger):

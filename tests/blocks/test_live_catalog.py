@@ -149,7 +149,7 @@ def test_a_table_that_is_not_there_is_left_out(catalog: Catalog, connection: psy
 def test_a_user_without_rights_can_read_the_catalog(connection: psycopg.Connection[Any]) -> None:
     """What he may not do is in it; nothing of it is an error."""
     with connection.transaction(force_rollback=True):
-        connection.execute("CREATE ROLE stranger; SET LOCAL ROLE stranger")
+        connection.execute("CREATE ROLE passer_by; SET LOCAL ROLE passer_by")
         table = read(connection, "public", ["app.users"]).tables["app.users"]
         rights = [table.readable, table.writable, table.entered, table.owned, table.referable]
         code = table.columns["code"]

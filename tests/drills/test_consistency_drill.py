@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from blocks.ledger import runs
+from tests.drills.run_apart import ended, start
 from tests.flows.broken_rows import FAULTS, FOUND, Broken
 from tests.ledgers import silence, sql
 
 pytestmark = pytest.mark.drill
 WAITS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'salvor' AND wait_event_type = 'Lock'"
-POLICY = {"dry_run": False, "max_share": 1}
+POLICY: dict[str, object] = {"dry_run": False, "max_share": 1}
 
 
 @pytest.fixture
@@ -33,20 +29,6 @@ def app(prefect_server, book, ledger_server) -> Iterator[Broken]:
     sql(ledger_server, "DROP DATABASE broken_drill WITH (FORCE)")
 
 
-def start(procedure: str, policy: dict[str, object]) -> subprocess.Popen[str]:
-    """Start a run in a process of its own."""
-    env = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(PREFECT_HOME.value())}
-    command = [sys.executable, "-m", "tests.drills.consistency_patient", procedure, json.dumps(policy)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def ended(procedure: str, policy: dict[str, object]) -> tuple[str, str]:
-    """Run it to its end, and give outcome and sentence."""
-    out, _ = start(procedure, policy).communicate(timeout=90)
-    name, message = json.loads(out.strip().splitlines()[-1])
-    return name, message
-
-
 def killed_in_its_act(app: Broken) -> None:
     """Let a trigger of the table make the last rule wait for a lock, and kill the run when it waits."""
     app.sql(
@@ -54,7 +36,7 @@ def killed_in_its_act(app: Broken) -> None:
         " 'BEGIN LOCK TABLE public.gate IN SHARE MODE; RETURN new; END';"
         "CREATE TRIGGER waits BEFORE UPDATE OF attempts ON jobs FOR EACH ROW EXECUTE FUNCTION wait()"
     )
-    process = start("consistency-repair", POLICY)
+    process = start("consistency-repair", "broken", **POLICY)
     with psycopg.connect(app.url) as connection:
         connection.execute("LOCK TABLE gate IN ACCESS EXCLUSIVE MODE")
         give_up = time.monotonic() + 60
@@ -69,22 +51,22 @@ def killed_in_its_act(app: Broken) -> None:
 def test_a_repair_that_is_killed_is_finished_by_the_next_and_all_of_it_is_given_back(app: Broken, book) -> None:
     """SIGKILL within a batch: what was committed stays, nothing is done twice, and undo gives the identical rows."""
     broken = app.rows()
-    name, message = ended("consistency-check", {})
+    name, message = ended(start("consistency-check", "broken"))
     assert (name, "jobs that hang: 12" in message) == ("Unverified", True), message
     killed_in_its_act(app)
     half = app.last_run
     assert app.sql("SELECT count(*) FROM jobs WHERE status = 'processing'") == [(12,)]
     assert app.sql('SELECT count(*) FROM "User Notes"') == [(270,)]
     silence(book, half)
-    name, message = ended("consistency-repair", POLICY)
+    name, message = ended(start("consistency-repair", "broken", **POLICY))
     assert name == "Recovered", message
     last = app.last_run
     done = "SELECT sum(repaired + quarantined) FROM salvor.consistency_progress"
     assert app.sql(done) == [(sum(FOUND.values()),)]
     doubled = "SELECT count(*) - count(DISTINCT (rule, key)) FROM salvor.consistency_changes"
     assert app.sql(doubled) == [(0,)]
-    name, message = ended("consistency-undo", {"run_id": last})
+    name, message = ended(start("consistency-undo", "broken", run_id=last))
     assert name == "Recovered", message
     assert app.rows() == broken, "what the run changed that died in this work comes back with it"
-    assert ended("consistency-undo", {"run_id": half})[0] == "NothingToDo"
+    assert ended(start("consistency-undo", "broken", run_id=half))[0] == "NothingToDo"
     assert {each.outcome for each in runs.history(book) if each.id == half} == {None}

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from threading import Event
 
 import pytest
-from prefect.settings import PREFECT_API_URL
 
 from blocks.ledger import runs
 from flows.triggers.plane.ports import pick
+from tests.drills.run_apart import ended, start
 from tests.flows.stripe_scene import SECRET, Scene, scene_on
 from tests.ledgers import silence
 
@@ -39,20 +39,6 @@ def scene(prefect_server, book, ledger_server) -> Iterator[Scene]:
         yield it
 
 
-def start(procedure: str, **policy: object) -> subprocess.Popen[str]:
-    """Start a run in a process of its own."""
-    env = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value())}
-    command = [sys.executable, "-m", "tests.drills.stripe_patient", procedure, json.dumps(policy)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Wait until it has ended, and give outcome and sentence."""
-    out, _ = process.communicate(timeout=60)
-    name, message = json.loads(out.strip().splitlines()[-1])
-    return name, message
-
-
 def test_a_replay_that_is_killed_anywhere_is_finished_by_the_next(scene: Scene, book) -> None:
     """SIGKILL at the first and in the middle of the looks: the next run ends it, and no effect is there twice."""
     for death in DEATHS:
@@ -64,14 +50,14 @@ def test_a_replay_that_is_killed_anywhere_is_finished_by_the_next(scene: Scene, 
                 hold.wait(10)
 
         scene.stripe.fault = here
-        process = start("stripe-replay", **QUICK)
+        process = start("stripe-replay", "shop", **QUICK)
         if reached.wait(30):
             process.kill()
         process.wait()
         release.set()
         silence(book, runs.history(book)[0].id)
     scene.stripe.fault = lambda _path, _query: None
-    name, message = ended(start("stripe-replay", **QUICK))
+    name, message = ended(start("stripe-replay", "shop", **QUICK))
     assert name == "Recovered", message
     assert set(scene.statuses().values()) == {"processed"}
     assert len(scene.statuses()) == 2 * OBJECTS
@@ -90,12 +76,12 @@ def test_an_application_that_only_speaks_http_gets_every_event_signed_anew(scene
     )
     try:
         url = f"http://127.0.0.1:{port}/stripe/webhook"
-        name, message = ended(start("stripe-replay", mode="post", endpoint_url=url[:-1], attempts=1, **QUICK))
+        name, message = ended(start("stripe-replay", "shop", mode="post", endpoint_url=url[:-1], attempts=1, **QUICK))
         assert name == "Recovered", message
         assert set(scene.statuses().values()) == {"dead"}
-        name, message = ended(start("stripe-requeue"))
+        name, message = ended(start("stripe-requeue", "shop"))
         assert name == "Recovered", message
-        name, message = ended(start("stripe-replay", mode="post", endpoint_url=url, **QUICK))
+        name, message = ended(start("stripe-replay", "shop", mode="post", endpoint_url=url, **QUICK))
         assert name == "Recovered", message
     finally:
         shop.kill()

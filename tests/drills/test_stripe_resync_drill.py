@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 
 import psycopg
 import pytest
-from prefect.settings import PREFECT_API_URL, PREFECT_HOME
 
 from blocks.ledger import runs
+from tests.drills.run_apart import ended, start
 from tests.flows.stripe_drift import Drifted, drifted_on
 from tests.lab.stripe import FakeStripe
 from tests.ledgers import silence
@@ -33,23 +29,9 @@ def shop(prefect_server, book, ledger_server) -> Iterator[Drifted]:
         yield it
 
 
-def start(procedure: str, **policy: object) -> subprocess.Popen[str]:
-    """Start a run in a process of its own."""
-    env = os.environ | {"PREFECT_API_URL": str(PREFECT_API_URL.value()), "PREFECT_HOME": str(PREFECT_HOME.value())}
-    command = [sys.executable, "-m", "tests.drills.stripe_patient", procedure, json.dumps(policy)]
-    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[str, str]:
-    """Wait until it has ended, and give outcome and sentence."""
-    out, _ = process.communicate(timeout=90)
-    name, message = json.loads(out.strip().splitlines()[-1])
-    return name, message
-
-
 def killed_in_its_act(shop: Drifted) -> None:
     """Hold a row that the run must change last, and kill the run when it waits for it."""
-    process = start("stripe-resync", dry_run=False)
+    process = start("stripe-resync", "shop", dry_run=False)
     with psycopg.connect(shop.url) as connection:
         connection.execute("SELECT FROM payments WHERE refunded_amount = 7 FOR UPDATE")
         give_up = time.monotonic() + 60
@@ -68,12 +50,12 @@ def test_a_resync_that_is_killed_in_its_repair_is_finished_and_given_back(shop: 
     half = shop.runs()
     assert len(half) == 1
     silence(book, runs.history(book)[0].id)
-    name, message = ended(start("stripe-resync", dry_run=False))
+    name, message = ended(start("stripe-resync", "shop", dry_run=False))
     assert name == "Recovered", message
     assert shop.rows() == shop.truth()
     changed = "SELECT count(*), count(DISTINCT (table_name, row_id)) FROM salvor.stripe_changes"
     assert shop.sql(changed) == [(9, 9)]
     for run in reversed(shop.runs()):
-        name, message = ended(start("stripe-undo", run_id=run))
+        name, message = ended(start("stripe-undo", "shop", run_id=run))
         assert name == "Recovered", message
     assert shop.rows(everything=True) == before

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.flows import fakes
+from tests.flows.broken_rows import Broken
 from tests.flows.orders import cluster
+from tests.ledgers import sql
 
 
 @pytest.fixture
@@ -28,3 +30,17 @@ def orders(saved):
     """Give a real cluster that the flows know as `orders`."""
     with cluster(saved) as lab:
         yield lab
+
+
+@pytest.fixture(scope="session")
+def broken_url(ledger_server):
+    """Give a database for what is broken."""
+    sql(ledger_server, "CREATE DATABASE broken")
+    yield f"{ledger_server}broken"
+    sql(ledger_server, "DROP DATABASE broken WITH (FORCE)")
+
+
+@pytest.fixture
+def broken(saved, broken_url):
+    """Give an application whose rows are still right, known to the flows as `broken`."""
+    return Broken(broken_url, saved)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -16,10 +14,9 @@ from pydantic import SecretStr
 
 from blocks.app_database import AppDatabase
 from blocks.ledger import findings, outbox, runs
-from blocks.ledger.block import Ledger
 from blocks.rule_pack import RulePack
 from flows.consistency_check import consistency_check
-from tests.ledgers import sql, sqlite_ledger
+from tests.ledgers import sql
 
 TABLES = """
 CREATE TABLE users (id int PRIMARY KEY, email text);
@@ -78,22 +75,10 @@ def url(ledger_server) -> Iterator[str]:
     sql(ledger_server, "DROP DATABASE checked WITH (FORCE)")
 
 
-@pytest.fixture(scope="module")
-def blank(tmp_path_factory) -> Path:
-    """A ledger with its tables and nothing in them, to be copied: to make one takes a second."""
-    folder = tmp_path_factory.mktemp("ledger")
-    sqlite_ledger(folder).engine.dispose()
-    return folder / "ledger.db"
-
-
 @pytest.fixture
-def app(prefect_server, url, blank, tmp_path) -> Iterator[App]:
+def app(saved, url) -> App:
     """An application, and a ledger that has not seen it."""
-    shutil.copy(blank, tmp_path)
-    ledger = Ledger(url=SecretStr(f"sqlite:///{tmp_path}/ledger.db"))
-    ledger.save("ledger", overwrite=True)
-    yield App(url, ledger)
-    ledger.engine.dispose()
+    return App(url, saved)
 
 
 def table(key: str) -> list[dict[str, str]]:

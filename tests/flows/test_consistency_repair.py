@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import psycopg
 import pytest
-from pydantic import SecretStr
 
-from blocks.ledger.block import Ledger
 from tests.flows.broken_rows import FAULTS, FOUND, RULES, Broken
-from tests.ledgers import sql, sqlite_ledger
-
-
-@pytest.fixture(scope="module")
-def url(ledger_server) -> Iterator[str]:
-    """A database for this file."""
-    sql(ledger_server, "DROP DATABASE IF EXISTS broken WITH (FORCE)")
-    sql(ledger_server, "CREATE DATABASE broken")
-    yield f"{ledger_server}broken"
-    sql(ledger_server, "DROP DATABASE broken WITH (FORCE)")
-
-
-@pytest.fixture(scope="module")
-def blank(tmp_path_factory) -> Path:
-    """A ledger with its tables and nothing in them, to be copied: to make one takes a second."""
-    folder = tmp_path_factory.mktemp("ledger")
-    sqlite_ledger(folder).engine.dispose()
-    return folder / "ledger.db"
 
 
 @pytest.fixture
-def app(prefect_server, url, blank, tmp_path) -> Iterator[Broken]:
+def app(broken) -> Broken:
     """An application with rows that are right, and a ledger that has not seen it."""
-    shutil.copy(blank, tmp_path)
-    ledger = Ledger(url=SecretStr(f"sqlite:///{tmp_path}/ledger.db"))
-    ledger.save("ledger", overwrite=True)
-    yield Broken(url, ledger)
-    ledger.engine.dispose()
+    return broken
 
 
 def report(state):

@@ -94,6 +94,11 @@ class Person:
     def find_deployment(self, name: str) -> None:
         """Go to a deployment by its name, from the list."""
         self.page.get_by_role("link", name="Deployments", exact=True).first.click()
+        expect(self.page).to_have_url(re.compile("/deployments"))
+        self.page.get_by_placeholder(re.compile("Search")).first.fill(name)  # the list shows ten at once
+        expect(self.page).to_have_url(
+            re.compile(f"={name}(&|$)")
+        )  # it takes a moment, and would come back from elsewhere
         link = self.page.get_by_role("link", name=name, exact=True)
         link.and_(self.page.locator("[href*='/deployments/deployment/']")).click()
         expect(self.page).to_have_url(re.compile("/deployments/deployment/"))
