@@ -33,7 +33,7 @@ def raise_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     return "; ".join(each for each in said if each) or "there is none to add now"
 
 
-@act("Put {plan.rows} rows right, in batches of {plan.limits.batch_ms} ms", point_of_no_return=True)
+@act("Put {plan.rows:,} rows right, in batches of {plan.limits.batch_ms:g} ms", point_of_no_return=True)
 def repair_rows(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     """Change the rows that were found and are still wrong; each keeps its before-image, or goes to the quarantine."""
     recovery = current()
@@ -83,7 +83,7 @@ def advance_sequences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     return "; ".join(said) or "none is behind"
 
 
-@act("Prove that no row is wrong any more ({plan.fences})")
+@act("Prove that this holds for every row ({plan.fences})")
 def prove_fences(at: Reach, plan: RepairPlan, policy: RepairPolicy) -> str:
     """Validate the constraints, and build the unique indexes; no writer waits for either."""
     run_id, checks = current().run.id, _checks(at, plan, policy)

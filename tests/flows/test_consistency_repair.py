@@ -8,7 +8,9 @@ import time
 import psycopg
 import pytest
 
+from blocks.ledger import gate
 from tests.flows.broken_rows import FAULTS, FOUND, RULES, Broken
+from tests.ledgers import intent, new_run
 
 
 @pytest.fixture
@@ -178,3 +180,13 @@ def test_a_fence_behind_a_long_transaction_makes_writers_wait_only_briefly(app):
     holder.close()
     assert state.name == "Recovered", (state.message, report(state).timeline)
     assert len(waits) == 20
+
+
+def test_two_repairs_of_one_database_are_one(app):
+    """Whoever comes second finds the lease taken, and leaves the rows alone."""
+    app.sql(FAULTS)
+    run = new_run(app.ledger, "consistency-repair", target="broken")
+    gate.claim(app.ledger, run.id, intent("other", resource="recovery.consistency.broken", min_interval_seconds=0))
+    state = app.repair()
+    assert (state.name, state.message) == ("NothingToDo", f"Run {run.id} is already on it.")
+    assert app.sql("SELECT count(*) FROM jobs WHERE status = 'processing'") == [(12,)]

@@ -94,7 +94,8 @@ class Person:
     def find_deployment(self, name: str) -> None:
         """Go to a deployment by its name, from the list."""
         self.page.get_by_role("link", name="Deployments", exact=True).first.click()
-        expect(self.page).to_have_url(re.compile("/deployments"))
+        # Before the list is there, the page takes the search and forgets it.
+        expect(self.page.get_by_role("columnheader", name="Deployment").first).to_be_visible()
         self.page.get_by_placeholder(re.compile("Search")).first.fill(name)  # the list shows ten at once
         expect(self.page).to_have_url(
             re.compile(f"={name}(&|$)")
