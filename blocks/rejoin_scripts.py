@@ -74,15 +74,20 @@ mv "$D" "$TO" && echo renamed
 )
 
 
-# The WAL that a rewind will discard, beside the data directory, with the list of its commits from standard input. The
-# place is named for where the histories parted, so that doing it twice is doing it once.
-KEEP_WAL: Final = """
-[ -d "$D/pg_wal" ] || refuse "there is no WAL in $D"
 # A file that was renamed for later use still says inside whose place it had: with it what was written ends.
+WRITTEN: Final = """
 written() {
   name=${1##*/}; place=${name#????????}
   [ "$(od -An -tu8 -j8 -N8 "$1" | tr -d " ")" = $((0x${place%????????} * 4294967296 + 0x${place#????????} * SEGMENT)) ]
 }
+"""
+
+# The WAL that a rewind will discard, beside the data directory, with the list of its commits from standard input. The
+# place is named for where the histories parted, so that doing it twice is doing it once.
+KEEP_WAL: Final = (
+    WRITTEN
+    + """
+[ -d "$D/pg_wal" ] || refuse "there is no WAL in $D"
 discarded() {
   for f in "$D"/pg_wal/"$TIMELINE"????????????????; do
     if [ ! -f "$f" ] || expr "${f##*/}" "<" "$FIRST" >/dev/null; then continue; fi
@@ -103,6 +108,7 @@ for f in $(discarded); do
 done
 echo "$TO"
 """
+)
 
 REMOVE_COPY: Final = """
 rm -rf "$D.salvor-copy"

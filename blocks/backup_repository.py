@@ -1,0 +1,107 @@
+"""Where backups are kept, what is kept, and where a drill may build."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from prefect.blocks.core import Block
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+
+from blocks.addresses import AbsolutePath, Host, Port
+from blocks.node_control import LocalControl, NodeControl
+
+
+class Service(BaseModel):
+    """Something that uses the database: it is stopped before a restore and started after it."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=63, description="Name of the service, for sentences.")
+    control: NodeControl = Field(default_factory=LocalControl)
+    stop: str = Field(default="", description="Command that stops it; empty: it is left running, and its pooler held.")
+    start: str = Field(default="", description="Command that starts it.")
+    healthy: str = Field(
+        default="",
+        description="Command that ends with 0 when it works, e.g. `curl -fsS http://127.0.0.1:8000/health`; the next "
+        "service is started only then.",
+    )
+    healthy_seconds: int = Field(default=60, ge=1, le=3600, description="How many seconds it is given to work.")
+
+
+class BackupRepository(Block):
+    """Where the backups of a cluster are kept, and what belongs to a whole set."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    _block_type_name = "Salvor backup repository"
+    _block_type_slug = "salvor-backup-repository"
+    _description = "Where the backups of a PostgreSQL cluster are kept; give it the name of the cluster's block."
+
+    directory: AbsolutePath = Field(
+        description="Directory of the repository, on a disk that is none of the database's. Every host that is to be "
+        "restored must see it under the same path (a mount)."
+    )
+    bin_directory: AbsolutePath = Field(
+        description="Directory of pg_basebackup, pg_receivewal, ... of the database's own major version, on that host."
+    )
+    control: NodeControl = Field(default_factory=LocalControl)
+    stream_wal: bool = Field(
+        default=True,
+        description="Stream WAL into the repository as it is written: what is lost with the primary is then about "
+        "nothing. Off: only what the sets themselves hold can be restored.",
+    )
+    databases: list[str] = Field(
+        default_factory=list,
+        description="Databases whose rows are counted with each set; empty: all. A restore is compared with them.",
+    )
+    invariants: dict[str, str] = Field(
+        default_factory=dict,
+        description="Queries that return one number, by name, asked of the first of these databases, e.g. "
+        "`SELECT sum(cents) FROM ledger`; a restore must give the same numbers.",
+    )
+    files: list[AbsolutePath] = Field(
+        default_factory=list,
+        description="Files and folders of the application on the repository's host that are kept with each set: "
+        "configuration, .env, JSON data.",
+    )
+    redis_url: SecretStr = Field(
+        default=SecretStr(""), description="Redis that is kept with each set, e.g. redis://127.0.0.1:6379; empty: none."
+    )
+    version_command: str = Field(
+        default="", description="Command on the repository's host that prints the version of the application."
+    )
+    services: list[Service] = Field(
+        default_factory=list,
+        description="What uses the database, in the order in which it is started; it is stopped in the other order.",
+    )
+    rto_seconds: float = Field(
+        default=900.0,
+        gt=0,
+        description="In how many seconds the service must take writes again after a disaster; a drill that needs more "
+        "than half of it is a warning.",
+    )
+
+
+class Scratch(Block):
+    """Where a drill may build a copy of the database, and nothing else lives."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    _block_type_name = "Salvor scratch"
+    _block_type_slug = "salvor-scratch"
+    _description = "Where drills restore to: a folder, a port and space; give it the name of the cluster's block."
+
+    directory: AbsolutePath = Field(description="Folder that drills may fill and empty; it must see the repository.")
+    host: Host = Field(default="127.0.0.1", description="Address at which Salvor reaches a server that runs there.")
+    port: Port = Field(default=54399, description="Port for that server; nobody else may use it.")
+    bin_directory: AbsolutePath = Field(description="Directory of the binaries of PostgreSQL there.")
+    control: NodeControl = Field(default_factory=LocalControl)
+    keep_free_bytes: int = Field(
+        default=2**30, ge=0, description="Bytes that a drill leaves free on that disk; it does not begin otherwise."
+    )
+
+    @model_validator(mode="after")
+    def _is_no_root(self) -> Self:
+        if self.directory.strip("/").count("/") == 0:
+            raise ValueError(f"{self.directory} is too near the root to be emptied: give a folder for drills alone.")
+        return self

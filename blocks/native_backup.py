@@ -1,0 +1,183 @@
+"""Backups with the tools that come with PostgreSQL: pg_basebackup, pg_combinebackup, pg_verifybackup, pg_receivewal."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from pydantic import BaseModel, ConfigDict
+
+from blocks import backup_scripts as sh
+from blocks.backup_listing import listing, proof, wal_name
+from blocks.backup_records import BackupSet, Listing, WalProof, lsn, shown
+from blocks.backup_repository import BackupRepository
+from blocks.node_command import Completed
+from blocks.node_scripts import REFUSED, labelled, script
+from blocks.postgres_host import ScriptFailed
+from blocks.postgres_rejoin import without_password
+
+SEGMENT_BYTES = 16 * 2**20
+SLOT = "salvor_archive"
+_RANGE = re.compile(r'"Timeline": (\d+), "Start-LSN": "([^"]+)", "End-LSN": "([^"]+)"')
+
+
+class Taken(BaseModel):
+    """What pg_basebackup has made, before it is a set."""
+
+    model_config = ConfigDict(frozen=True)
+
+    system_identifier: str
+    timeline: int
+    start_lsn: int
+    end_lsn: int
+    bytes: int
+    manifest_sha256: str
+
+
+class NativeRepository:
+    """A repository and what can be done in it. Primitives only: nothing here decides anything."""
+
+    def __init__(self, block: BackupRepository, segment_bytes: int = SEGMENT_BYTES) -> None:
+        """Take the repository that BLOCK describes."""
+        self.block = block
+        self.segment_bytes = segment_bytes
+
+    # --- looking
+
+    def look(self, deadline: float = 60.0) -> Listing:
+        """List sets, WAL, free space: one round trip."""
+        return listing(self._run(sh.LIST, deadline, "be read").out, self.segment_bytes)
+
+    def prove(self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0) -> WalProof:
+        """Read the WAL of TIMELINE from START to END, or as far as there is any, and compare every checksum."""
+        first = wal_name(timeline, start, self.segment_bytes)
+        values = {"T": f"{timeline:08X}", "START": shown(start), "FIRST": first}
+        try:
+            done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
+        except ScriptFailed as error:
+            if error.rc != REFUSED:
+                raise
+            return WalProof(timeline=timeline, start_lsn=start, last_record=start, end_lsn=start, broken=str(error))
+        found, last, offset = proof(done.out, timeline, start, end, self.segment_bytes)
+        if offset < 0:
+            return found
+        behind = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out
+        if behind.strip() == "0":
+            return found
+        return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
+
+    # --- keeping
+
+    def clear(self, deadline: float = 60.0) -> str:
+        """End and remove what a backup that died has left; only the holder of the lease may."""
+        return ", ".join(self._write(sh.CLEAR, deadline, "be cleared").out.splitlines())
+
+    def take(self, name: str, source: str, system_identifier: str, deadline: float, *, parent: str = "") -> Taken:
+        """Copy the server at the conninfo SOURCE into the set NAME that grows, on top of the set PARENT if given."""
+        conninfo, password = without_password(source)
+        done = self._write(
+            sh.BASEBACKUP,
+            deadline,
+            "take a backup",
+            stdin=f"{password}\n",
+            I=name,
+            FROM=conninfo,
+            PARENT=parent,
+            SYSTEM=system_identifier,
+        )
+        said = labelled(done.out)
+        ranges = _RANGE.findall(said["ranges"])
+        return Taken(
+            system_identifier=said["Database system identifier"],
+            timeline=max(int(timeline) for timeline, _, _ in ranges),
+            start_lsn=min(lsn(start) for _, start, _ in ranges),
+            end_lsn=max(lsn(end) for _, _, end in ranges),
+            bytes=int(said["bytes"]),
+            manifest_sha256=said["manifest"],
+        )
+
+    def put(self, name: str, file: str, text: str, deadline: float = 30.0) -> None:
+        """Add a file to the set NAME that grows."""
+        self._write(sh.PUT, deadline, "take a file", stdin=text, I=name, NAME=file, BYTES=len(text.encode()))
+
+    def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
+        """Make what has grown a set; before this there is none."""
+        text = made.model_dump_json(exclude={"bad", "verified_at", "in_use"}) + "\n"
+        more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
+        self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
+
+    def verify(self, made: BackupSet, deadline: float = 3600.0) -> str:
+        """Compare every file of the set with its manifest, and write down what was found: empty when all is well."""
+        values = {"I": made.id, "MANIFEST": made.manifest_sha256}
+        said = self._write(sh.VERIFY, deadline, "verify a set", **values).out.strip()
+        return said.removeprefix("bad: ") if said != "good" else ""
+
+    def condemn(self, name: str, why: str, deadline: float = 10.0) -> None:
+        """Write down that the set NAME must not be used."""
+        self._write(sh.CONDEMN, deadline, "mark a set", I=name, WHY=why)
+
+    # --- holding and expiring
+
+    def use(self, names: tuple[str, ...], run: str, deadline: float = 10.0) -> None:
+        """Keep the sets NAMES from expiring while RUN restores from them."""
+        self._write(sh.USE, deadline, "hold a set", SETS=" ".join(names), RUN=run)
+
+    def unuse(self, run: str, deadline: float = 10.0) -> None:
+        """Undo `use`."""
+        self._write(sh.UNUSE, deadline, "let a set go", RUN=run)
+
+    def freeze(self, why: str, deadline: float = 10.0) -> None:
+        """Let nothing expire until `thaw`."""
+        self._write(sh.FREEZE, deadline, "be frozen", WHY=why)
+
+    def thaw(self, deadline: float = 10.0) -> None:
+        """Undo `freeze`."""
+        self._write(sh.THAW, deadline, "be thawed")
+
+    def expire(self, names: tuple[str, ...], keep_from: int | None, deadline: float = 600.0) -> str:
+        """Remove the sets NAMES, in this order, and the WAL before the position KEEP_FROM; give what became of each."""
+        first = wal_name(0, keep_from, self.segment_bytes)[8:] if keep_from else ""
+        done = self._write(sh.EXPIRE, deadline, "expire sets", SETS=" ".join(names), FIRST=first)
+        wal = len(done.err.splitlines())
+        return "; ".join([*done.out.splitlines(), f"{wal} files of WAL removed"])
+
+    # --- WAL
+
+    def stream(self, source: str, system_identifier: str, deadline: float = 30.0, *, anew: bool = False) -> str:
+        """See to it that WAL streams into the repository; ANEW: into a new folder, because the history has forked."""
+        conninfo, password = without_password(source)
+        values = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT, "ANEW": "yes" if anew else "no"}
+        return self._write(sh.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
+
+    def unstream(self, deadline: float = 10.0) -> None:
+        """End the process that streams."""
+        self._write(sh.UNSTREAM, deadline, "end its WAL stream")
+
+    def app_version(self, deadline: float = 60.0) -> str:
+        """Say which version of the application runs, as its command prints it; empty without one."""
+        if not self.block.version_command:
+            return ""
+        done = self.block.control.run(self.block.version_command, deadline)
+        return done.out.strip().splitlines()[0] if done.rc == 0 and done.out.strip() else ""
+
+    # --- how
+
+    def _script(self, body: str, values: dict[str, str | int]) -> str:
+        return script(body, R=self.block.directory, B=self.block.bin_directory, **values)
+
+    def _run(self, body: str, deadline: float, what: str, **values: str | int) -> Completed:
+        return self._proven(self.block.control.run(self._script(body, values), deadline), what)
+
+    def _write(self, body: str, deadline: float, what: str, stdin: str = "", **values: str | int) -> Completed:
+        done = self.block.control.run(self._script(body, values), deadline, stdin=stdin, writes=True)
+        return self._proven(done, what)
+
+    def _proven(self, done: Completed, what: str) -> Completed:
+        if done.rc != 0:
+            raise ScriptFailed(f"The repository could not {what}: {done.said}.", done.rc)
+        return done
+
+
+def set_name(kind: str, at: datetime) -> str:
+    """Name a set by when it was begun; names sort as the sets were taken."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{kind}"

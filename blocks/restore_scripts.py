@@ -1,0 +1,155 @@
+"""The shell that makes a server from a recovery set, on the host where it is to run.
+
+INTO is the directory that grows, D the data directory whose place it takes, R the repository as this host sees it.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blocks.node_scripts import FIND_PROCESSES
+from blocks.rejoin_scripts import WRITTEN
+
+# Beside the copy every set is compared with its manifest, which costs nothing where there is a second processor. An
+# attempt that was killed goes on: a file whose size and time are those of the set was copied whole, for `cp` sets the
+# time last. What is built from increments cannot go on, and begins anew.
+COPY: Final = """
+[ -d "$R/sets" ] || refuse "this host does not see the repository $R: mount it there"
+state=$INTO.set
+if [ -e "$INTO" ] && [ "$(cat "$state" 2>/dev/null)" != "$CHAIN" ]; then
+  [ -f "$state" ] || refuse "$INTO is in the way, and no restore has left it: move it elsewhere"
+  rm -rf "$INTO"
+fi
+mkdir -p "$(dirname "$INTO")" && echo "$CHAIN" >"$state.part" && mv "$state.part" "$state" || exit 1
+proofs=""
+for set in $CHAIN; do
+  { "$B/pg_verifybackup" -q "$R/sets/$set/data" >"$INTO.proof-$set" 2>&1 </dev/null ||
+      echo "the set does not pass" >>"$INTO.proof-$set"; } &
+  proofs="$proofs $!"
+done
+resumed=no
+case $CHAIN in
+*" "*)
+  rm -rf "$INTO"; paths=""
+  for set in $CHAIN; do paths="$paths $R/sets/$set/data"; done
+  "$B/pg_combinebackup" -o "$INTO" $paths >&2 ;;
+*)
+  from=$R/sets/$CHAIN/data
+  if [ ! -e "$INTO" ]; then cp -a --reflink=auto "$from" "$INTO" >&2
+  else
+    resumed=yes
+    all() { (cd "$1" && find . -type f -printf "%P\\t%s\\t%T@\\n") | LC_ALL=C sort; }
+    (cd "$from" && find . -type d -exec mkdir -p -m 700 "$INTO/{}" \\;) &&
+      all "$from" >"$INTO.all" && all "$INTO" >"$INTO.have" &&
+      LC_ALL=C comm -23 "$INTO.all" "$INTO.have" | cut -f1 |
+      (cd "$from" && xargs -r -d "\\n" cp -a --parents -t "$INTO") >&2
+  fi ;;
+esac
+copied=$?
+wait $proofs
+for set in $CHAIN; do
+  if [ -s "$INTO.proof-$set" ]; then echo "bad $set $(head -n 1 "$INTO.proof-$set")"; fi
+done
+rm -f "$INTO".proof-* "$INTO.all" "$INTO.have"
+[ $copied -eq 0 ] || exit 1
+chmod 700 "$INTO"
+[ $resumed = no ] || { echo "resumed"; "$B/pg_verifybackup" -q "$INTO" 2>&1 | sed "s/^/bad copy /"; }
+"""
+
+# This node's own configuration: of the directory whose place is taken, else as it was kept with the set.
+# fetch-wal ends with 1 only when a file is nowhere: PostgreSQL takes that for the end of the WAL and promotes. Where
+# it could not look it ends with 126, which stops the recovery.
+PREPARE: Final = """
+[ -f "$INTO/PG_VERSION" ] || refuse "$INTO holds no restored server"
+for f in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf; do
+  for own in "$D/$f" "$R/sets/$LAST/nodes/$NODE/$f"; do
+    if [ "$OWN" = yes ] && [ -f "$own" ]; then cp "$own" "$INTO/$f" && chmod 600 "$INTO/$f" || exit 1; break; fi
+  done
+done
+[ -f "$INTO/postgresql.conf" ] || : >"$INTO/postgresql.conf"
+[ "$OWN" = yes ] || printf 'host all all all scram-sha-256\\nlocal all all scram-sha-256\\n' >"$INTO/pg_hba.conf"
+rm -f "$INTO/standby.signal" "$INTO/backup_manifest" "$INTO/salvor-start.log" "$INTO"/pg_wal/archive_status/*
+: >"$INTO/recovery.signal"
+cat >"$INTO/salvor-fetch-wal" <<'END'
+#!/bin/sh
+wal=$1/wal; name=$2; to=$3
+ls -d "$wal"/[0-9]*Z/ >/dev/null 2>&1 || exit 126
+for kind in "" .partial; do
+  for stream in $(ls -dr "$wal"/[0-9]*Z/); do
+    [ -e "$stream$name$kind" ] || continue
+    cp "$stream$name$kind" "$to.part" && mv "$to.part" "$to" && exit 0
+    exit 126
+  done
+done
+exit 1
+END
+echo prepared
+"""
+
+# WAL that never reached the repository is still in the damaged directory: it turns seconds of loss into none.
+SALVAGE: Final = (
+    WRITTEN
+    + """
+[ -d "$D/pg_wal" ] || { echo "there is no WAL in $D"; exit 0; }
+umask 077
+to=$R/wal/$STREAM
+rm -rf "$to.part" && mkdir "$to.part" || refuse "$R cannot be written from this host"
+for f in "$D"/pg_wal/????????????????????????; do
+  name=${f##*/}
+  [ -f "$f" ] && [ "$(expr "$name" : "[0-9A-F]*")" = 24 ] || continue
+  expr "${name#????????}" ">=" "$FIRST" >/dev/null || continue
+  written "$f" || continue
+  cp -p "$f" "$to.part/" || exit 1
+done
+cp -p "$D"/pg_wal/*.history "$to.part/" 2>/dev/null
+n=$(ls "$to.part" | wc -l)
+if [ "$n" = 0 ]; then rmdir "$to.part"; else sync -f "$to.part"; mv "$to.part" "$to"; fi
+echo "$n files of WAL copied out of $D"
+"""
+)
+
+# Old and new change places by two renames; killed between the two the directory is missing, and the next run goes on.
+EXCHANGE: Final = (
+    """
+if [ ! -e "$INTO" ] && [ -f "$D/salvor-restored" ]; then echo "already in its place"; exit 0; fi
+[ -f "$INTO/recovery.signal" ] || refuse "the restore in $INTO is not finished"
+if [ -e "$D" ]; then
+"""
+    + FIND_PROCESSES
+    + """
+  [ -z "$(processes)" ] || refuse "a server is still running in $D"
+  mv "$D" "$D.damaged-$STAMP" && echo "the old directory is kept as $D.damaged-$STAMP"
+fi
+: >"$INTO/salvor-restored"
+mv "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
+"""
+)
+
+UNEXCHANGE: Final = (
+    """
+[ -e "$D.damaged-$STAMP" ] || { echo "nothing had changed places"; exit 0; }
+if [ -e "$D" ]; then
+"""
+    + FIND_PROCESSES
+    + """
+  [ -z "$(processes)" ] || refuse "a server is still running in $D"
+  rm -rf "$D.not-taken" && mv "$D" "$D.not-taken" || exit 1
+fi
+mv "$D.damaged-$STAMP" "$D" && echo "the old directory is back as $D"
+"""
+)
+
+REMOVE: Final = (
+    """
+[ -e "$D" ] || { rm -rf "$D.set" "$D".proof-* "$D.all" "$D.have"; exit 0; }
+"""
+    + FIND_PROCESSES
+    + """
+left=$(processes)
+[ -z "$left" ] || { kill -KILL $left 2>/dev/null; sleep 0.2; }
+[ -z "$(processes)" ] || refuse "a server cannot be ended in $D"
+rm -rf "$D" "$D.set" "$D".proof-* "$D.all" "$D.have" && echo "removed $D"
+"""
+)
+LOG_TAIL: Final = 'grep -E "FATAL|PANIC|ERROR|LOG:  (recovery stopping|redo done)" "$D/salvor-start.log" | tail -n 5\n'
+HELD: Final = 'du -sk "$INTO" 2>/dev/null | awk \'{ printf "%.0f", $1 * 1024 }\'; :\n'
