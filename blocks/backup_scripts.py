@@ -116,7 +116,9 @@ FARM: Final = """
 farm=$(mktemp -d /tmp/salvor-wal.XXXXXX) || exit 1
 trap 'rm -rf "$farm"' EXIT
 newest() { find "$R/wal" -mindepth 2 -maxdepth 2 -type f -name "$1" -printf "%f %h\\n" | sort -k1,1 -k2,2r |
-  awk -v first="$FIRST" '!seen[$1]++ && substr($1, 1, 24) >= first { print $2 "/" $1 }'; }
+  awk -v first="$FIRST" -v below="$BELOW" \
+    '!seen[$1]++ && substr($1, 1, 24) >= first && (below == "" || substr($1, 1, 24) < below) { print $2 "/" $1 }'
+}
 newest "$T????????????????" | xargs -r -d "\\n" ln -s -t "$farm"
 newest "$T????????????????.partial" | while IFS= read -r f; do
   name=${f##*/}; [ -e "$farm/${name%.partial}" ] || ln -s "$f" "$farm/${name%.partial}"

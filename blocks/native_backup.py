@@ -48,10 +48,20 @@ class NativeRepository:
         """List sets, WAL, free space: one round trip."""
         return listing(self._run(sh.LIST, deadline, "be read").out, self.segment_bytes)
 
-    def prove(self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0) -> WalProof:
-        """Read the WAL of TIMELINE from START to END, or as far as there is any, and compare every checksum."""
-        first = wal_name(timeline, start, self.segment_bytes)
-        values = {"T": f"{timeline:08X}", "START": shown(start), "FIRST": first}
+    def prove(
+        self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0, *, below: int | None = None
+    ) -> WalProof:
+        """Read the WAL of TIMELINE from START to END, or as far as there is any, and compare every checksum.
+
+        BELOW: what lies in this segment and after it is not looked at, because there is a hole before it.
+        """
+        size = self.segment_bytes
+        values = {
+            "T": f"{timeline:08X}",
+            "START": shown(start),
+            "FIRST": wal_name(timeline, start, size),
+            "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
+        }
         try:
             done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
         except ScriptFailed as error:

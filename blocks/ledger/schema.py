@@ -222,6 +222,35 @@ examinations = Table(
     Index("ix_examinations_target", "target", "at"),
 )
 
+# What a repository held when it was last seen: for the hour in which it cannot be asked.
+backups = Table(
+    "backups",
+    metadata,
+    Column("target", String(255), primary_key=True),
+    Column("id", String(64), primary_key=True),
+    Column("content", JSON, nullable=False),
+    Column("seen_at", Instant, nullable=False),
+    Column("gone_at", Instant),
+)
+
+# How each recovery from a backup went, practised or real.
+drills = Table(
+    "drills",
+    metadata,
+    Column("run_id", String(64), primary_key=True),
+    Column("target", String(255), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("set_id", String(64), nullable=False),
+    Column("recovered_to", Text, nullable=False, default=""),
+    Column("passed", Boolean, nullable=False),
+    Column("writable_seconds", Float),
+    Column("verified_seconds", Float),
+    Column("protected_seconds", Float),
+    Column("said", Text, nullable=False, default=""),
+    Index("ix_drills_target", "target", "at"),
+)
+
 claims = Table(
     "claims",
     metadata,

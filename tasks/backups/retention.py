@@ -1,0 +1,55 @@
+"""Which sets are expired. Pure."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from blocks.backup_records import BackupSet
+from tasks.model import Frozen
+
+
+class Retention(Frozen):
+    """What goes, and why what is old stays."""
+
+    expire: tuple[str, ...]  #: in the order in which they go: what builds on others first
+    keep_from: int | None  #: WAL before this position goes too; None: all of it stays
+    kept: tuple[tuple[str, str], ...]  #: old sets that stay, with the reason
+
+
+def plan_retention(sets: tuple[BackupSet, ...], now: datetime, keep_days: float, keep_fulls: int) -> Retention:
+    """Expire what is older than KEEP_DAYS and nobody needs any more.
+
+    A set that one that stays is built on stays; so do the newest KEEP_FULLS good full sets, the newest good set of
+    all, and the last set before the window, from which its oldest moment is restored.
+    """
+    horizon = now - timedelta(days=keep_days)
+    good = [each for each in sets if each.good]
+    if not good:  # nothing is proven: nothing goes
+        return Retention(expire=(), keep_from=None, kept=())
+    reasons = _reasons(sets, good, horizon, keep_fulls) | {
+        each.id: "young enough" for each in sets if _young(each, horizon)
+    }
+    _add_parents(reasons, {each.id: each for each in sets})
+    staying = [each for each in sets if each.id in reasons]
+    return Retention(
+        expire=tuple(sorted((each.id for each in sets if each.id not in reasons), reverse=True)),
+        keep_from=min(each.start_lsn for each in staying),
+        kept=tuple((each.id, reasons[each.id]) for each in staying if each.ended_at < horizon),
+    )
+
+
+def _reasons(sets: tuple[BackupSet, ...], good: list[BackupSet], horizon: datetime, keep_fulls: int) -> dict[str, str]:
+    reasons = {each.id: "a run restores from it" for each in sets if each.in_use}
+    if before := [each for each in good if each.ended_at < horizon]:
+        reasons[before[-1].id] = "the oldest moment that is kept is restored from it"
+    reasons[good[-1].id] = "the newest good set"
+    fulls = [each for each in good if each.kind == "full"]
+    return reasons | {each.id: f"one of the last {keep_fulls} good full sets" for each in fulls[-keep_fulls:]}
+
+
+def _add_parents(reasons: dict[str, str], by_id: dict[str, BackupSet]) -> None:
+    for name in list(reasons):
+        parent = by_id[name].parent
+        while parent in by_id and parent not in reasons:
+            reasons[parent] = f"{name} is built on it"
+            parent = by_id[parent].parent

@@ -1,0 +1,155 @@
+"""What can be seen of a cluster and its repository, and what the backup procedures plan to do. Pure."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from pydantic import AwareDatetime
+
+from blocks.backup_records import BackupSet, Listing, WalProof
+from tasks.model import Frozen, Plan
+
+Chain = tuple[str, ...]  #: ids of the sets that make one, the full one first
+
+
+class Place(Frozen):
+    """One node of the cluster, as far as backups care."""
+
+    name: str
+    answers: bool  #: its server answers
+    primary: bool = False
+    timeline: int = 0
+    lsn: int = 0
+    system_identifier: str = ""
+    bytes: int = 0  #: of all its databases
+    summaries: bool = False  #: it keeps WAL summaries, so that an incremental set can be taken
+    reachable: bool = False  #: its host is
+    directory: Literal["present", "missing", "unknown"] = "unknown"
+    processes: int = 0
+    major: int = 0  #: of its binaries
+    free_bytes: int = 0
+    held_bytes: int = 0  #: of an unfinished restore
+    sees_repository: bool = False
+    nofailover: bool = False
+    standby_signal: bool = False
+    problem: str = ""
+
+
+class Recorded(Frozen):
+    """The last thing a sentinel wrote down of the primary."""
+
+    node: str
+    lsn: int
+    timeline: int
+    at: AwareDatetime
+
+
+class View(Frozen):
+    """One look at a cluster and its repository."""
+
+    resource: str
+    target: str
+    at: AwareDatetime
+    places: tuple[Place, ...]
+    listing: Listing | None = None  #: None: the repository could not be read
+    problem: str = ""  #: why not
+    recorded: Recorded | None = None
+    last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen
+    proofs: tuple[WalProof, ...] = ()
+    under_way: tuple[str, ...] = ()  #: procedures on the cluster that were begun and have no end yet
+    restores_failed: tuple[str, ...] = ()
+
+    @property
+    def primaries(self) -> tuple[Place, ...]:
+        """Everybody who takes writes."""
+        return tuple(place for place in self.places if place.primary)
+
+    @property
+    def system_identifier(self) -> str:
+        """Say which cluster this is, as far as any node says; empty when none does."""
+        return next((place.system_identifier for place in self.places if place.system_identifier), "")
+
+    def place(self, name: str) -> Place | None:
+        """Return the node called NAME."""
+        return next((place for place in self.places if place.name == name), None)
+
+
+class Aim(Frozen):
+    """Where a recovery stops: what PostgreSQL is told, and what it means."""
+
+    kind: Literal["lsn", "time", "name"]
+    value: str
+    timeline: int
+    lsn: int | None = None  #: the position that must be reached, where it is known
+    latest: bool = False  #: nothing that can be had is left out
+    said: str  #: in words
+
+
+class TakePlan(Plan):
+    """What is kept now, and what is expired then."""
+
+    volatile: ClassVar[frozenset[str]] = frozenset({"bytes", "expire", "keep_from", "set_id"})
+
+    target: str
+    node: str
+    set_id: str
+    kind: Literal["full", "incremental"]
+    parent: str
+    system_identifier: str
+    timeline: int
+    bytes: int  #: about what will be copied
+    expire: tuple[str, ...]  #: sets, in the order in which they go
+    keep_from: int | None  #: WAL before this position goes with them
+    stream: bool
+    anew: bool  #: the WAL stream has to begin anew: the history has forked since
+    take_seconds: int
+
+
+class RestorePlan(Plan):
+    """Which sets, into which place, up to where."""
+
+    volatile: ClassVar[frozenset[str]] = frozenset({"stamp"})
+
+    target: str
+    node: str  #: whose directory is replaced; "scratch" in a drill
+    chains: tuple[Chain, ...]  #: the best first; the next is taken when one is damaged
+    aim: Aim
+    system_identifier: str
+    stamp: str  #: names what this restore leaves behind
+    others: tuple[str, ...] = ()  #: nodes that are stopped first
+    dead: tuple[str, ...] = ()  #: nodes whose host was not reached
+    in_place: bool = True
+    what: str = ""  #: in a drill: what is practised
+    salvage_from: int = 0  #: WAL from here on is copied out of the damaged directory
+    restore_seconds: int = 3600
+    recover_seconds: int = 3600
+    deep: bool = True
+    protect: bool = True
+
+
+class DisasterPlan(RestorePlan):
+    """By which way the service is brought back."""
+
+    way: Literal["start", "failover", "restore"]
+    assessed: tuple[str, ...]  #: what is dead, one sentence each
+
+
+class Recovered(Frozen):
+    """What a server that was made from a set says of itself."""
+
+    answers: bool
+    problem: str = ""
+    primary: bool = False
+    timeline: int = 0
+    system_identifier: str = ""
+    replayed_lsn: int = 0
+    last_commit: AwareDatetime | None = None  #: of the application's own rows
+    facts: tuple[tuple[str, int], ...] = ()
+    facts_problem: str = ""
+    damaged: tuple[str, ...] = ()  #: indexes and tables that amcheck complains of
+    checked: int = 0  #: how many it looked at
+    check_problem: str = ""
+    archiving: bool = False
+    kept: BackupSet | None = None  #: the set it was made from
+    fallen_back: tuple[str, ...] = ()  #: sets that were damaged
+    routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
