@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from blocks.node_scripts import FIND_PROCESSES
+from blocks.node_scripts import FIND_PROCESSES, LOOK
 from blocks.rejoin_scripts import WRITTEN
 
 # Beside the copy every set is compared with its manifest, which costs nothing where there is a second processor. An
@@ -152,4 +152,22 @@ rm -rf "$D" "$D.set" "$D".proof-* "$D.all" "$D.have" && echo "removed $D"
 """
 )
 LOG_TAIL: Final = 'grep -E "FATAL|PANIC|ERROR|LOG:  (recovery stopping|redo done)" "$D/salvor-start.log" | tail -n 5\n'
-HELD: Final = 'du -sk "$INTO" 2>/dev/null | awk \'{ printf "%.0f", $1 * 1024 }\'; :\n'
+
+# Everything a decision needs of a place that a set might go to, in one round trip.
+PLACE: Final = (
+    """
+echo "major: $("$B/postgres" --version 2>/dev/null | sed "s/[^0-9]*//; s/[^0-9].*//")"
+held=$(du -sk "$INTO" 2>/dev/null | cut -f1); echo "held: $((${held:-0} * 1024))"
+at=$(dirname "$D"); while [ ! -d "$at" ]; do at=$(dirname "$at"); done
+df -Pk "$at" | awk 'NR == 2 { printf "free: %.0f\\n", $4 * 1024 }'
+[ ! -r "$R/sets" ] || echo "repository: yes"
+"""
+    + LOOK
+)
+
+# A server is asked about itself, so that the deep look costs no network; amcheck must be installed in the database.
+AMCHECK: Final = """
+IFS= read -r PGPASSWORD || :
+[ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
+"$B/pg_amcheck" -h "$HOST" -p "$PORT" -U "$ROLE" --no-password -a -j 2 --heapallindexed $INSTALL 2>&1 | head -n 20
+"""

@@ -7,7 +7,7 @@ from blocks.backup_listing import wal_name
 from blocks.backup_records import shown
 from blocks.errors import SalvorError, Transient
 from blocks.node_command import Completed
-from blocks.node_scripts import script
+from blocks.node_scripts import labelled, script
 from blocks.postgres_node import PostgresNode, ScriptFailed
 
 #: Back to what the server's own configuration says, once it has recovered: a standby that is made from it later
@@ -38,9 +38,19 @@ class Restoring:
         self.grown = node.model_copy(update={"data_directory": into})
         self._values: dict[str, str | int] = {"R": repository, "INTO": into, "D": node.data_directory}
 
-    def held_bytes(self, deadline: float = 60.0) -> int:
-        """Give what an earlier attempt has copied already."""
-        return int(self._run(sh.HELD, deadline, "be looked at").out.strip() or 0)
+    def look(self, deadline: float = 10.0) -> dict[str, str]:
+        """Give what can be seen of the place from its host, by labels: see `PostgresNode.look` and PLACE."""
+        return labelled(self._run(sh.PLACE, deadline, "be looked at").out)
+
+    def amcheck(self, login: tuple[str, str], deadline: float, *, install: bool) -> str:
+        """Compare every index of the server with its table; give the complaints. LOGIN: role and password.
+
+        INSTALL amcheck where it is missing: only in a copy that is thrown away.
+        """
+        values: dict[str, str | int] = {"HOST": self.node.host, "PORT": self.node.port, "ROLE": login[0]}
+        text = self._script(sh.AMCHECK, **values, INSTALL="--install-missing" if install else "")
+        done = self.node.control.run(text, deadline, stdin=f"{login[1]}\n")
+        return self._proven(done, "be compared").out.strip()
 
     def copy(self, chain: tuple[str, ...], deadline: float) -> str:
         """Copy the sets CHAIN, oldest first, into one directory; raise SetUnfit when one is damaged."""

@@ -26,7 +26,7 @@ def decide_restore(view: View, policy: RestorePolicy) -> Decision[RestorePlan]:
     if place is None:
         known = ", ".join(each.name for each in view.places)
         return Decision.refuse(f"This cluster has no node `{policy.node}`, only {known}.")
-    if wrong := unfit(view, place, made):
+    if wrong := unfit(place, made):
         return Decision.refuse(wrong)
     aim = aimed(view, policy, made, accept_hole=policy.accept_hole)
     if isinstance(aim, str):
@@ -39,7 +39,7 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
     made = surveyed(view, policy)
     if isinstance(made, str):
         return Decision.refuse(made)
-    if wrong := unfit(view, place, made):
+    if wrong := unfit(place, made):
         return Decision.refuse(wrong)
     aim = aimed(view, policy, made, accept_hole=False)
     if isinstance(aim, str):
@@ -50,8 +50,7 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
             **plan
             | {
                 "resource": f"recovery.drills.{view.target}",
-                "why": f"Practise the recovery of {view.target} from {made.chains[0][-1]} to {aim.said}, in the scratch "
-                "folder.",
+                "why": f"Practise in the scratch folder the recovery from {made.first.id} to {aim.said}.",
                 "loss": "Nothing: production is not touched, and the repository is only read.",
                 "in_place": False,
                 "others": (),
@@ -86,7 +85,7 @@ def place_of(view: View) -> Place:
     return next(iter(sorted(fit, key=lambda each: -each.free_bytes)), now or view.places[0])
 
 
-def unfit(view: View, place: Place, made: Survey) -> str:
+def unfit(place: Place, made: Survey) -> str:
     """Say why PLACE cannot take the set; empty when it can."""
     if not place.reachable:
         return f"The host of {place.name} cannot be reached: {place.problem or 'no answer'}"
@@ -94,14 +93,14 @@ def unfit(view: View, place: Place, made: Survey) -> str:
         return f"The host of {place.name} does not see the repository: mount it there under the same path."
     if place.major and place.major != made.first.major:
         return (
-            f"The set {made.first.id} is of PostgreSQL {made.first.major} and {place.name} has {place.major}: files are "
-            "restored by the same version only. Correct bin_directory of the node."
+            f"The set {made.first.id} is of PostgreSQL {made.first.major} and {place.name} has {place.major}: files are"
+            " restored by the same version only. Correct bin_directory of the node."
         )
     need = int(made.first.restored_bytes * SPARE) - place.held_bytes
     if place.free_bytes < need:
         return (
             f"{made.first.id} needs {need // MEGABYTE} MB beside the data directory of {place.name} and "
-            f"{place.free_bytes // MEGABYTE} MB are free: make room (the damaged directory is kept), then run this again."
+            f"{place.free_bytes // MEGABYTE} MB are free: make room (the damaged directory is kept)."
         )
     return ""
 
@@ -157,8 +156,8 @@ def _to_moment(view: View, made: Survey, moment: datetime, proof: WalProof) -> A
 def _to_end(made: Survey, proof: WalProof, *, accept_hole: bool) -> Aim | str:
     if _broken(made, proof) and not accept_hole:
         return (
-            f"WAL that comes after {shown(proof.last_record)} cannot be used{_why(made, proof)}. With `accept_hole` the "
-            "recovery stops there; what was committed later is lost."
+            f"WAL that comes after {shown(proof.last_record)} cannot be used{_why(made, proof)}. With `accept_hole` the"
+            " recovery stops there; what was committed later is lost."
         )
     return _end(made, proof)
 

@@ -26,9 +26,8 @@ def plan_retention(sets: tuple[BackupSet, ...], now: datetime, keep_days: float,
     good = [each for each in sets if each.good]
     if not good:  # nothing is proven: nothing goes
         return Retention(expire=(), keep_from=None, kept=())
-    reasons = _reasons(sets, good, horizon, keep_fulls) | {
-        each.id: "young enough" for each in sets if _young(each, horizon)
-    }
+    young = {each.id: "young enough" for each in sets if each.ended_at >= horizon}
+    reasons = _reasons(sets, good, horizon, keep_fulls) | young
     _add_parents(reasons, {each.id: each for each in sets})
     staying = [each for each in sets if each.id in reasons]
     return Retention(

@@ -33,14 +33,13 @@ def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Su
     wanted = _wanted(policy)
     if isinstance(wanted, str):
         return wanted
-    moment, position = wanted
     try:
         timeline = timeline_of(listing, recorded_timeline, policy.timeline or _named_timeline(listing, policy))
     except NoHistory as error:
         return str(error)
     path = path_to(listing.archive, timeline)
     wal = along(listing.archive, path)
-    found = _found(listing, policy, path, wal, moment, position)
+    found = _found(listing, policy, (path, wal), wanted)
     if isinstance(found, str):
         return found
     first = next(each for each in listing.sets if each.id == found[0][-1])
@@ -80,14 +79,13 @@ def _named_timeline(listing: Listing, policy: TargetPolicy) -> int:
     return next((each.timeline for each in listing.sets if each.id == policy.to), 0)
 
 
-def _found(  # noqa: PLR0913 - one question, told apart by the kind of the target
+def _found(
     listing: Listing,
     policy: TargetPolicy,
-    path: tuple[Leg, ...],
-    wal: Wal,
-    moment: datetime | None,
-    position: int | None,
+    history: tuple[tuple[Leg, ...], Wal],
+    wanted: tuple[datetime | None, int | None],
 ) -> tuple[Chain, ...] | str:
+    (path, wal), (moment, position) = history, wanted
     size = listing.archive.segment_bytes
     if policy.target == "set":
         return _one(listing, policy.to, path)

@@ -8,7 +8,7 @@ from blocks.errors import SalvorError, StandDown
 from blocks.pgbouncer import PgBouncer
 from tasks.postgres.reach import Reach
 from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
-from tasks.postgres.waiting import each
+from tasks.waiting import each
 
 
 def pause(at: Reach, plan: SwitchoverPlan) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tasks.postgres.reach import PATIENCE, SQL, Reach, quoted
-from tasks.postgres.waiting import until
+from tasks.waiting import until
 
 RELOAD = "SELECT pg_reload_conf()"
 

@@ -10,7 +10,7 @@ from tasks.postgres.candidates import settled
 from tasks.postgres.following import await_streaming
 from tasks.postgres.reach import Reach
 from tasks.postgres.state import FailoverPlan, Managed, MovePlan, SwitchoverPlan
-from tasks.postgres.waiting import each, until
+from tasks.waiting import each, until
 
 #: Seconds one answer of Patroni's REST API may take; it asks every member for /cluster.
 PATIENCE = 4.0

@@ -30,7 +30,7 @@ from tasks.postgres.state import (
     Server,
     SwitchoverPlan,
 )
-from tasks.postgres.waiting import until
+from tasks.waiting import until
 
 #: A node that has said nothing for this long is looked at from its host as well, while its answer is still awaited.
 SUSPICIOUS_SECONDS = 0.15

@@ -16,7 +16,7 @@ from tasks.postgres.candidates import SyncRule, settled, sync_setting
 from tasks.postgres.following import RELOAD, await_streaming, create_slot, point
 from tasks.postgres.reach import PATIENCE, SQL, Reach, lsn, quoted
 from tasks.postgres.state import FailoverPlan, MovePlan, SwitchoverPlan
-from tasks.postgres.waiting import each, until
+from tasks.waiting import each, until
 
 #: Seconds a fence command may take: a cloud's stop call is confirmed within a minute.
 POWER_PATIENCE = 60.0

@@ -1,0 +1,162 @@
+"""Looking at a cluster and its repository, and at what a restore has made of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal, cast
+
+from blocks.backup_records import Listing, WalProof
+from blocks.errors import SalvorError
+from blocks.ledger import backups, operations, positions
+from blocks.postgres_session import Answer, ask_all
+from tasks.backups.decide_restore import surveyed
+from tasks.backups.policies import TargetPolicy
+from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
+from tasks.backups.state import Place, Recorded, RestorePlan, View
+from tasks.effects import probe
+from tasks.guard import current, refuse_if_patient
+from tasks.report import log
+from tasks.waiting import each
+
+
+@probe
+def observe_backups(at: Reach, *, sized: bool = False) -> View:
+    """Look at every node, its host and the repository. What does not answer is seen as not answering.
+
+    SIZED: ask how much a full backup copies.
+    """
+    return look(at, [node.name for node in at.cluster.nodes], sized=sized)
+
+
+@probe
+def observe_target(at: Reach, policy: TargetPolicy) -> View:
+    """Look at everything, and read the WAL from the set that would be restored to where it ends."""
+    view = look(at, [node.name for node in at.cluster.nodes])
+    return view.model_copy(update={"proofs": prove(at, view, policy)})
+
+
+@probe
+def observe_scratch(at: Reach) -> Place:
+    """Look at the folder that a drill may use."""
+    return place_of(at, SCRATCH, None)
+
+
+@probe
+def settle_aim(at: Reach, plan: RestorePlan) -> RestorePlan:
+    """Look once more how far the WAL reaches, now that what was in the damaged directory was copied out."""
+    return settled(at, plan)
+
+
+def settled(at: Reach, plan: Any) -> Any:  # noqa: ANN401 - a plan of the same type
+    """Aim at the end of the WAL as it is now."""
+    aim = plan.aim
+    if current().dry_run or not (aim.latest and aim.kind == "lsn" and aim.lsn):
+        return plan
+    now = at.repository.prove(aim.timeline, aim.lsn, deadline=plan.restore_seconds)
+    if now.last_record <= aim.lsn:
+        return plan
+    further = {"lsn": now.last_record, "value": f"{now.last_record >> 32:X}/{now.last_record & 0xFFFFFFFF:X}"}
+    return plan.model_copy(update={"aim": aim.model_copy(update=further)})
+
+
+def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
+    """Ask servers, hosts and the repository, all at the same time."""
+    questions = {name: (at.conninfo(name), SQL["place"]) for name in names}
+    answers = ask_all(questions, at.cluster.probe_deadline_seconds)
+    seen: dict[str, Any] = each(["", *names], lambda name: place_of(at, name, answers[name]) if name else _listing(at))
+    listing, problem = seen.pop("")
+    places = tuple(seen.values())
+    if sized:
+        places = tuple(_sized(at, place) for place in places)
+    addresses = [(node.host, node.port) for node in at.cluster.nodes]
+    refuse_if_patient(current().ledger, addresses, {p.system_identifier for p in places if p.system_identifier})
+    last = positions.last(current().ledger, at.resource)
+    if listing:
+        _remember(at, listing)
+    return View(
+        resource=at.resource,
+        target=at.target,
+        at=datetime.now(UTC),
+        places=places,
+        listing=listing,
+        problem=problem,
+        recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
+        last_seen=() if listing else tuple(backups.last_seen(current().ledger, at.target)),
+        under_way=operations.open_procedures(current().ledger, at.resource),
+    )
+
+
+def _listing(at: Reach) -> tuple[Listing | None, str]:
+    try:
+        return at.repository.look(), ""
+    except SalvorError as error:
+        return None, str(error)
+
+
+def _remember(at: Reach, listing: Listing) -> None:
+    try:
+        backups.keep(current().ledger, at.target, listing.sets)
+    except SalvorError as error:  # the repository itself was read, and is what counts
+        log(f"The ledger could not be told what the repository holds: {error}", warn=True)
+
+
+def place_of(at: Reach, name: str, answer: Answer | None) -> Place:
+    """See one node: what its server says, and what its host says of it."""
+    row = answer.rows[0] if answer and answer.ok else {}
+    seen: dict[str, Any] = {
+        "name": name,
+        "answers": bool(row),
+        "primary": bool(row) and not row["in_recovery"],
+        "timeline": row.get("timeline") or 0,
+        "lsn": row.get("lsn") or 0,
+        "system_identifier": row.get("system_identifier", ""),
+        "major": row.get("major", 0),
+        "summaries": row.get("summaries", False),
+        "problem": answer.problem if answer else "",
+        "nofailover": at.node(name).nofailover,
+    }
+    try:
+        said = at.restoring(name).look(max(PATIENCE, at.cluster.probe_deadline_seconds))
+    except SalvorError as error:
+        return Place(**seen | {"problem": " ".join(filter(None, (seen["problem"], str(error))))})
+    return Place(**seen | _of_host(said, seen))
+
+
+def _of_host(said: dict[str, str], seen: dict[str, Any]) -> dict[str, Any]:
+    timelines = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
+    return {
+        "reachable": True,
+        "directory": cast("Literal['present', 'missing', 'unknown']", said.get("directory", "unknown")),
+        "processes": len(said.get("processes", "").split()),
+        "standby_signal": "standby.signal" in said,
+        "major": seen["major"] or int(said.get("major") or 0),
+        "free_bytes": int(said.get("free") or 0),
+        "held_bytes": int(said.get("held") or 0),
+        "sees_repository": "repository" in said,
+        "timeline": seen["timeline"] or max(int(said.get(label) or 0) for label in timelines),
+        "system_identifier": seen["system_identifier"] or said.get("Database system identifier", ""),
+    }
+
+
+def _sized(at: Reach, place: Place) -> Place:
+    if not place.primary:
+        return place
+    rows = at.ask(place.name, SQL["size"], deadline=60.0)
+    return place.model_copy(update={"bytes": int(rows[0]["bytes"])})
+
+
+def prove(at: Reach, view: View, policy: TargetPolicy) -> tuple[WalProof, ...]:
+    """Read the WAL that a recovery to the target of POLICY would need, timeline by timeline."""
+    made = surveyed(view, policy)
+    if isinstance(made, str) or policy.target in {"set", "name"}:
+        return ()
+    proofs: list[WalProof] = []
+    for leg in made.path:
+        start = max(made.first.start_lsn, leg.start)
+        if leg.timeline < made.first.timeline or (leg.end is not None and leg.end <= start):
+            continue
+        below = made.hole[0] + 1 if made.hole and leg.end is None else None
+        proofs.append(at.repository.prove(leg.timeline, start, leg.end, below=below))
+        if proofs[-1].broken:
+            break
+    return tuple(proofs)

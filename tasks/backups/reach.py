@@ -1,0 +1,116 @@
+"""Everything a backup procedure can touch, loaded once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from blocks.backup_repository import BackupRepository, Scratch
+from blocks.env_file import EnvFile
+from blocks.errors import Transient
+from blocks.filled_in import loaded
+from blocks.native_backup import NativeRepository
+from blocks.pgbouncer import PgBouncer
+from blocks.postgres import PostgresCluster, PostgresNode
+from blocks.postgres_session import Row, ask, finish, run_sql
+from blocks.restoring import Restoring
+from tasks import queries
+
+SQL = queries.load(Path(__file__).with_name("queries.sql"))
+#: Seconds a statement may take that is no part of a wait.
+PATIENCE = 5.0
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True)
+class Reach:
+    """A cluster with its repository, and what leads clients to it."""
+
+    target: str
+    cluster: PostgresCluster
+    block: BackupRepository
+    scratch: Scratch | None = None
+    poolers: dict[str, PgBouncer] = field(default_factory=dict)
+    env_files: dict[str, EnvFile] = field(default_factory=dict)
+
+    @property
+    def resource(self) -> str:
+        """Name the cluster, as leases and holds do: who restores it keeps everybody else from moving it."""
+        return f"recovery.postgres.{self.target}"
+
+    @property
+    def repository(self) -> NativeRepository:
+        """Give the repository with its tools."""
+        return NativeRepository(self.block)
+
+    @property
+    def databases(self) -> tuple[str, ...]:
+        """Name the applications' databases that live on the cluster."""
+        return tuple(self.cluster.databases)
+
+    def node(self, name: str) -> PostgresNode:
+        """Give a node of the cluster, or the server in the scratch folder."""
+        if name != SCRATCH or self.scratch is None:
+            return self.cluster.node(name)
+        return PostgresNode(
+            name=SCRATCH,
+            host=self.scratch.host,
+            port=self.scratch.port,
+            data_directory=f"{self.scratch.directory}/{self.target}",
+            bin_directory=self.scratch.bin_directory,
+            control=self.scratch.control,
+        )
+
+    def restoring(self, name: str) -> Restoring:
+        """Say where a set becomes a server: beside a node's directory, or in the scratch folder itself."""
+        node = self.node(name)
+        beside = node.data_directory if name == SCRATCH else f"{node.data_directory}.salvor-restore"
+        return Restoring(node, self.block.directory, beside)
+
+    def conninfo(self, name: str, dbname: str = "") -> str:
+        """Give the address of a node, or of the scratch server, for Salvor."""
+        if name != SCRATCH:
+            return self.cluster.conninfo(name, dbname or None)
+        whole = self.cluster.model_copy(update={"nodes": [self.node(SCRATCH)]})
+        return whole.conninfo(SCRATCH, dbname or None)
+
+    def sql(self, name: str, *statements: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
+        """Execute STATEMENTS one by one and give the rows of the last."""
+        return run_sql(self.conninfo(name, dbname), *statements, deadline=deadline)
+
+    def ask(self, name: str, question: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
+        """Read with QUESTION, in a session that cannot write; raise Transient when there is no answer."""
+        conninfo = self.conninfo(name, dbname)
+        options = f"{conninfo_to_dict(conninfo).get('options') or ''} -c default_transaction_read_only=on"
+        answer = finish(ask(make_conninfo(conninfo, options=options), question, deadline))
+        if not answer.ok:
+            raise Transient(answer.problem)
+        return answer.rows
+
+    def source(self, name: str) -> str:
+        """Say how the repository's tools log in to a node."""
+        return self.cluster.replication_conninfo(name, "salvor_backup")
+
+
+def reach(target: str) -> Reach:
+    """Load the blocks of TARGET, or say which one is missing."""
+    cluster = loaded(PostgresCluster, target)
+    return Reach(
+        target=target,
+        cluster=cluster,
+        block=loaded(BackupRepository, target),
+        poolers={name: loaded(PgBouncer, name) for name in cluster.poolers},
+        env_files={name: loaded(EnvFile, name) for name in cluster.env_files},
+    )
+
+
+def reach_scratch(target: str) -> Reach:
+    """Load what a drill needs; nothing that leads clients anywhere."""
+    return Reach(
+        target=target,
+        cluster=loaded(PostgresCluster, target),
+        block=loaded(BackupRepository, target),
+        scratch=loaded(Scratch, target),
+    )
