@@ -27,6 +27,7 @@ class Taken(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     system_identifier: str
+    major: int
     timeline: int
     start_lsn: int
     end_lsn: int
@@ -99,6 +100,7 @@ class NativeRepository:
         ranges = _RANGE.findall(said["ranges"])
         return Taken(
             system_identifier=said["Database system identifier"],
+            major=int(said["pg_control version number"]) // 100,
             timeline=max(int(timeline) for timeline, _, _ in ranges),
             start_lsn=min(lsn(start) for _, start, _ in ranges),
             end_lsn=max(lsn(end) for _, _, end in ranges),

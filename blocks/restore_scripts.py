@@ -111,7 +111,7 @@ echo "$n files of WAL copied out of $D"
 # Old and new change places by two renames; killed between the two the directory is missing, and the next run goes on.
 EXCHANGE: Final = (
     """
-if [ ! -e "$INTO" ] && [ -f "$D/salvor-restored" ]; then echo "already in its place"; exit 0; fi
+if [ "$(head -n 1 "$D/salvor-restored" 2>/dev/null)" = "$STAMP" ]; then echo "already in its place"; exit 0; fi
 [ -f "$INTO/recovery.signal" ] || refuse "the restore in $INTO is not finished"
 if [ -e "$D" ]; then
 """
@@ -120,7 +120,7 @@ if [ -e "$D" ]; then
   [ -z "$(processes)" ] || refuse "a server is still running in $D"
   mv "$D" "$D.damaged-$STAMP" && echo "the old directory is kept as $D.damaged-$STAMP"
 fi
-: >"$INTO/salvor-restored"
+{ echo "$STAMP"; cat "$INTO.set"; } >"$INTO/salvor-restored" || exit 1
 mv "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
 """
 )
@@ -161,6 +161,8 @@ held=$(du -sk "$INTO" 2>/dev/null | cut -f1); echo "held: $((${held:-0} * 1024))
 at=$(dirname "$D"); while [ ! -d "$at" ]; do at=$(dirname "$at"); done
 df -Pk "$at" | awk 'NR == 2 { printf "free: %.0f\\n", $4 * 1024 }'
 [ ! -r "$R/sets" ] || echo "repository: yes"
+echo "restored: $(head -n 1 "$D/salvor-restored" 2>/dev/null)"
+echo "chain: $(cat "$INTO.set" 2>/dev/null || tail -n 1 "$D/salvor-restored" 2>/dev/null)"
 """
     + LOOK
 )

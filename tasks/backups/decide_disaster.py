@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from blocks.backup_records import shown
-from tasks.backups.decide_restore import aimed, place_of, planned, surveyed, unfit
+from tasks.backups.decide_restore import aimed, place_of, planned, resumed, surveyed, unfit
 from tasks.backups.policies import DisasterPolicy
 from tasks.backups.state import Aim, DisasterPlan, Place, View
 from tasks.model import Decision
@@ -11,6 +11,8 @@ from tasks.model import Decision
 
 def decide_disaster(view: View, policy: DisasterPolicy) -> Decision[DisasterPlan]:
     """Choose the cheapest way that brings the service back."""
+    if cut_off := resumed(view, view.unfinished_disaster):
+        return Decision.go(cut_off)
     if view.primaries and policy.way != "restore":
         names = ", ".join(place.name for place in view.primaries)
         return Decision.nothing(

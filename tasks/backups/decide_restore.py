@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from blocks.backup_records import WalProof, shown
 from tasks.backups.policies import DrillPolicy, RestorePolicy, TargetPolicy
@@ -11,6 +11,7 @@ from tasks.backups.state import Aim, Place, RestorePlan, View
 from tasks.backups.survey import Survey, moment_of, survey
 from tasks.model import Decision
 
+P = TypeVar("P", bound=RestorePlan)
 SPARE = 1.2  #: a restored directory grows by the WAL that is replayed
 MEGABYTE = 2**20
 #: A moment is covered by the archive when the stream was alive so shortly before it.
@@ -19,6 +20,8 @@ STREAM_SECONDS = 30.0
 
 def decide_restore(view: View, policy: RestorePolicy) -> Decision[RestorePlan]:
     """Decide which set takes the place of which node's directory."""
+    if cut_off := resumed(view, view.unfinished):
+        return Decision.go(cut_off)
     made = surveyed(view, policy)
     if isinstance(made, str):
         return Decision.refuse(made)
@@ -61,6 +64,15 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
             }
         )
     )
+
+
+def resumed(view: View, plan: P | None) -> P | None:
+    """Give the plan of a run that was cut off when its set is already in place, so that this run goes on with it."""
+    if plan is None:
+        return None
+    place = view.place(plan.node)
+    there = plan.way == "restore" and place is not None and place.restored == plan.stamp
+    return plan.model_copy(update={"why": f"Go on with what was cut off: {plan.why}", "ask": ""}) if there else None
 
 
 def surveyed(view: View, policy: TargetPolicy) -> Survey | str:
@@ -203,6 +215,8 @@ def planned(view: View, policy: TargetPolicy, made: Survey, place: Place, aim: A
         "system_identifier": view.listing.system_identifier if view.listing else "",
         "stamp": f"{view.at:%Y%m%dT%H%M%SZ}",
         "others": tuple(each.name for each in view.places if each.reachable),
+        "running": tuple(each.name for each in view.places if each.answers),
+        "was_primary": "".join(each.name for each in view.primaries[:1]),
         "dead": tuple(each.name for each in view.places if not each.reachable),
         "salvage_from": proof.end_lsn if proof and aim.latest and place.directory == "present" else 0,
         "restore_seconds": policy.restore_seconds,

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
-from blocks.backup_records import Listing, WalProof
+from blocks.backup_records import Listing, WalProof, shown
 from blocks.errors import SalvorError
 from blocks.ledger import backups, operations, positions
 from blocks.postgres_session import Answer, ask_all
 from tasks.backups.decide_restore import surveyed
 from tasks.backups.policies import TargetPolicy
 from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
-from tasks.backups.state import Place, Recorded, RestorePlan, View
+from tasks.backups.state import DisasterPlan, Place, Recorded, RestorePlan, View
 from tasks.effects import probe
 from tasks.guard import current, refuse_if_patient
 from tasks.report import log
 from tasks.waiting import each
+
+R = TypeVar("R", bound=RestorePlan)
 
 
 @probe
@@ -42,20 +44,15 @@ def observe_scratch(at: Reach) -> Place:
 
 
 @probe
-def settle_aim(at: Reach, plan: RestorePlan) -> RestorePlan:
+def settle_aim(at: Reach, plan: R) -> R:
     """Look once more how far the WAL reaches, now that what was in the damaged directory was copied out."""
-    return settled(at, plan)
-
-
-def settled(at: Reach, plan: Any) -> Any:  # noqa: ANN401 - a plan of the same type
-    """Aim at the end of the WAL as it is now."""
     aim = plan.aim
     if current().dry_run or not (aim.latest and aim.kind == "lsn" and aim.lsn):
         return plan
     now = at.repository.prove(aim.timeline, aim.lsn, deadline=plan.restore_seconds)
     if now.last_record <= aim.lsn:
         return plan
-    further = {"lsn": now.last_record, "value": f"{now.last_record >> 32:X}/{now.last_record & 0xFFFFFFFF:X}"}
+    further = {"lsn": now.last_record, "value": shown(now.last_record)}
     return plan.model_copy(update={"aim": aim.model_copy(update=further)})
 
 
@@ -83,7 +80,14 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
         last_seen=() if listing else tuple(backups.last_seen(current().ledger, at.target)),
         under_way=operations.open_procedures(current().ledger, at.resource),
+        unfinished=_cut_off(at, "backup-restore", RestorePlan),
+        unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
     )
+
+
+def _cut_off(at: Reach, procedure: str, kind: type[R]) -> R | None:
+    plan = operations.unfinished(current().ledger, at.resource, procedure)
+    return kind.model_validate(plan) if plan else None
 
 
 def _listing(at: Reach) -> tuple[Listing | None, str]:
@@ -133,6 +137,7 @@ def _of_host(said: dict[str, str], seen: dict[str, Any]) -> dict[str, Any]:
         "free_bytes": int(said.get("free") or 0),
         "held_bytes": int(said.get("held") or 0),
         "sees_repository": "repository" in said,
+        "restored": said.get("restored", ""),
         "timeline": seen["timeline"] or max(int(said.get(label) or 0) for label in timelines),
         "system_identifier": seen["system_identifier"] or said.get("Database system identifier", ""),
     }

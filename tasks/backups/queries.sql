@@ -49,3 +49,15 @@ SELECT pg_is_in_recovery() AS in_recovery,
 -- name: newest
 -- When the application committed its last row, as its own rows say.
 WITH activity AS ({activity_sql}) SELECT max(at) AS at FROM activity
+
+-- name: copied
+-- How far a base backup is; both are NULL before the size is known.
+SELECT backup_streamed AS done, backup_total AS whole FROM pg_stat_progress_basebackup ORDER BY pid DESC LIMIT 1
+
+-- name: point
+-- Name this place in the WAL; the facts of a set belong to it.
+SELECT (pg_create_restore_point(%(name)s) - '0/0')::bigint AS lsn
+
+-- name: checksums
+-- Without them nobody sees a page that a disk has changed.
+SELECT current_setting('data_checksums') = 'on' AS present

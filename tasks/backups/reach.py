@@ -93,6 +93,17 @@ class Reach:
         """Say how the repository's tools log in to a node."""
         return self.cluster.replication_conninfo(name, "salvor_backup")
 
+    def sources(self) -> str:
+        """Say how the WAL stream finds whoever is the primary, also after a failover."""
+        parts = [conninfo_to_dict(self.source(node.name)) for node in self.cluster.nodes]
+        places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
+        return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
+
+
+def quoted(text: str) -> str:
+    """Return TEXT as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
 
 def reach(target: str) -> Reach:
     """Load the blocks of TARGET, or say which one is missing."""

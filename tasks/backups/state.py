@@ -32,6 +32,7 @@ class Place(Frozen):
     sees_repository: bool = False
     nofailover: bool = False
     standby_signal: bool = False
+    restored: str = ""  #: stamp of the restore that its directory comes from
     problem: str = ""
 
 
@@ -57,7 +58,8 @@ class View(Frozen):
     last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen
     proofs: tuple[WalProof, ...] = ()
     under_way: tuple[str, ...] = ()  #: procedures on the cluster that were begun and have no end yet
-    restores_failed: tuple[str, ...] = ()
+    unfinished: RestorePlan | None = None  #: of a restore that was cut off
+    unfinished_disaster: DisasterPlan | None = None
 
     @property
     def primaries(self) -> tuple[Place, ...]:
@@ -110,6 +112,7 @@ class RestorePlan(Plan):
 
     volatile: ClassVar[frozenset[str]] = frozenset({"stamp"})
 
+    way: Literal["start", "failover", "restore"] = "restore"
     target: str
     node: str  #: whose directory is replaced; "scratch" in a drill
     chains: tuple[Chain, ...]  #: the best first; the next is taken when one is damaged
@@ -117,6 +120,8 @@ class RestorePlan(Plan):
     system_identifier: str
     stamp: str  #: names what this restore leaves behind
     others: tuple[str, ...] = ()  #: nodes that are stopped first
+    running: tuple[str, ...] = ()  #: those whose server answered before
+    was_primary: str = ""  #: which of them took writes
     dead: tuple[str, ...] = ()  #: nodes whose host was not reached
     in_place: bool = True
     what: str = ""  #: in a drill: what is practised
@@ -130,7 +135,6 @@ class RestorePlan(Plan):
 class DisasterPlan(RestorePlan):
     """By which way the service is brought back."""
 
-    way: Literal["start", "failover", "restore"]
     assessed: tuple[str, ...]  #: what is dead, one sentence each
 
 
@@ -153,3 +157,18 @@ class Recovered(Frozen):
     kept: BackupSet | None = None  #: the set it was made from
     fallen_back: tuple[str, ...] = ()  #: sets that were damaged
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
+    services: tuple[tuple[str, str], ...] = ()  #: service, and what is wrong with it; empty: it works
+    writable_seconds: float | None = None  #: since the run began
+    verified_seconds: float | None = None
+
+
+class Protected(Frozen):
+    """Whether what was recovered has a backup again."""
+
+    kept: BackupSet | None = None
+    streaming: bool = False
+    problem: str = ""
+    seconds: float | None = None  #: since the run began
+
+
+View.model_rebuild()

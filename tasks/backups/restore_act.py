@@ -1,0 +1,205 @@
+"""What is done to bring a database back from a set: each act with the sentence the operator reads, and its undo."""
+
+from __future__ import annotations
+
+from blocks.errors import SalvorError, StandDown
+from blocks.restoring import SetUnfit
+from tasks.backups import admitting, recovering, taking
+from tasks.backups.reach import SCRATCH, Reach
+from tasks.backups.state import RestorePlan, TakePlan
+from tasks.effects import act
+from tasks.guard import current
+from tasks.report import log
+
+
+def thaw(at: Reach, _plan: RestorePlan) -> str:
+    """Let old sets expire again."""
+    at.repository.thaw()
+    return "thawed"
+
+
+@act("Freeze the repository: nothing expires until this is over.", undo=thaw)
+def freeze(at: Reach, plan: RestorePlan) -> str:
+    """Keep what the recovery may still need."""
+    try:
+        at.repository.freeze(f"{current().run.procedure} of {plan.target}, begun {plan.stamp}")
+    except SalvorError as error:  # a repository that cannot be written can still be restored from
+        return f"not frozen: {error}"
+    return "frozen"
+
+
+def start_services(at: Reach, plan: RestorePlan) -> str:
+    """Let clients and services go on as before, since nothing was replaced."""
+    return admitting.go_on(at, plan)
+
+
+@act("Stop what uses the database, and hold clients at the poolers.", undo=start_services)
+def stop_services(at: Reach, plan: RestorePlan) -> str:
+    """Stop services, the last first, and hold clients."""
+    return admitting.hold(at, plan)
+
+
+def start_nodes(at: Reach, plan: RestorePlan) -> str:
+    """Start the servers again that were stopped."""
+    return recovering.start_again(at, plan)
+
+
+@act("Stop every server of the cluster, so that none acknowledges a write that is then gone.", undo=start_nodes)
+def stop_nodes(at: Reach, plan: RestorePlan) -> str:
+    """Stop all of them, each with a standby.signal, and prove that no process is left."""
+    return recovering.stop_all(at, plan)
+
+
+def leave_wal(_at: Reach, _plan: RestorePlan) -> str:
+    """Leave the WAL that was copied out: it only adds to the repository."""
+    return "nothing to take back"
+
+
+@act("Copy the WAL that never reached the repository out of the old directory.", undo=leave_wal)
+def salvage_wal(at: Reach, plan: RestorePlan) -> str:
+    """Turn seconds of loss into none, where the old directory still has the last WAL."""
+    if not plan.salvage_from or recovering.in_place(at, plan):
+        return "there is none to copy"
+    restoring = at.restoring(plan.node)
+    return restoring.salvage(plan.stamp, plan.salvage_from, at.repository.segment_bytes, plan.restore_seconds)
+
+
+def leave_copy(_at: Reach, _plan: RestorePlan) -> str:
+    """Leave what was copied beside the data directory: the next run goes on from there."""
+    return "it is kept for the next run"
+
+
+@act("Copy the set beside the data directory of {plan.node}, and prove it while it is copied.", undo=leave_copy)
+def fetch_set(at: Reach, plan: RestorePlan) -> str:
+    """Copy the best set; one that is damaged is marked as bad, and the next best is taken."""
+    return fetched(at, plan)
+
+
+def fetched(at: Reach, plan: RestorePlan) -> str:
+    """Copy the best of the sets that is whole."""
+    if recovering.in_place(at, plan):
+        return "already done"
+    restoring, said = at.restoring(plan.node), []
+    for chain in plan.chains:
+        recovering.hold_sets(at, chain)
+        try:
+            how = restoring.copy(chain, plan.restore_seconds)
+        except SetUnfit as error:
+            said.append(recovering.condemned(at, chain, error))
+            log(f"  {said[-1]}", warn=True)
+            continue
+        return "; ".join([*said, f"{chain[-1]} {how}, and passes"])
+    raise StandDown(f"No set is whole: {'; '.join(said)}.")
+
+
+def put_back(at: Reach, plan: RestorePlan) -> str:
+    """Give the old directory its place back."""
+    return recovering.put_back(at, plan)
+
+
+@act("Let the restored copy take the place of the data directory of {plan.node}, which is kept.", undo=put_back)
+def put_in_place(at: Reach, plan: RestorePlan) -> str:
+    """Configure the copy, and exchange the directories by two renames."""
+    recovering.prepare(at, plan)
+    return at.restoring(plan.node).exchange(plan.stamp)
+
+
+def stop_restored(at: Reach, plan: RestorePlan) -> str:
+    """Stop the restored server."""
+    return recovering.stop(at, plan)
+
+
+@act("Start it, and let it replay the WAL up to {plan.aim.said}.", undo=stop_restored)
+def recover(at: Reach, plan: RestorePlan) -> str:
+    """Recover to the target, which is always explicit, and wait until it takes writes."""
+    return recovering.recover(at, plan)
+
+
+@act("Lead clients to {plan.node}, and start services again.", point_of_no_return=True)
+def admit(at: Reach, plan: RestorePlan) -> str:
+    """From here on rows are written that the old directory does not have."""
+    return admitting.admit(at, plan)
+
+
+@act("Protect it again: stream its WAL, and take a full set.")
+def protect(at: Reach, plan: RestorePlan) -> str:
+    """Keep a set of the new history; without one it has no backup."""
+    return protected(at, plan)
+
+
+def protected(at: Reach, plan: RestorePlan) -> str:
+    """Stream and take a full set, unless that was not wanted."""
+    if not plan.protect:
+        return "not wanted"
+    said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
+    return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"
+
+
+@act("Let old sets expire again.")
+def unfreeze(at: Reach, _plan: RestorePlan) -> str:
+    """End the freeze."""
+    recovering.let_go(at)
+    at.repository.thaw()
+    return "thawed"
+
+
+# --- a drill
+
+
+def remove_copy(at: Reach, _plan: RestorePlan) -> str:
+    """Remove the copy."""
+    return at.restoring(SCRATCH).remove()
+
+
+@act("Copy the set into the scratch folder, and prove it while it is copied.", undo=remove_copy)
+def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
+    """Copy the best set, as in an emergency; what an earlier drill left is removed first."""
+    at.restoring(SCRATCH).remove()
+    return fetched(at, plan)
+
+
+@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
+def recover_copy(at: Reach, plan: RestorePlan) -> str:
+    """Recover as in an emergency, on a port of its own."""
+    recovering.prepare(at, plan)
+    return recovering.recover(at, plan)
+
+
+@act("Remove the copy.", point_of_no_return=True)
+def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
+    """Leave nothing."""
+    recovering.let_go(at)
+    return at.restoring(SCRATCH).remove()
+
+
+# --- a backup
+
+
+def leave_stream(_at: Reach, _plan: TakePlan) -> str:
+    """Leave the WAL stream: it harms nobody."""
+    return "nothing to take back"
+
+
+@act("See to it that WAL streams into the repository.", undo=leave_stream)
+def stream_wal(at: Reach, plan: TakePlan) -> str:
+    """Start the stream, or find it running."""
+    return taking.stream(at, plan.node, plan.system_identifier, anew=plan.anew)
+
+
+def remove_part(at: Reach, _plan: TakePlan) -> str:
+    """Remove what was copied so far."""
+    return at.repository.clear()
+
+
+@act("Keep the {plan.kind} set {plan.set_id} of {plan.node}, and verify it.", undo=remove_part)
+def take_set(at: Reach, plan: TakePlan) -> str:
+    """Copy, count, keep, verify."""
+    return taking.take(at, plan)
+
+
+@act("Expire {plan.expire} and the WAL that only they need.", point_of_no_return=True)
+def expire_sets(at: Reach, plan: TakePlan) -> str:
+    """Remove what nobody needs any more, what builds on others first."""
+    if not plan.expire and plan.keep_from is None:
+        return "nothing to expire"
+    return at.repository.expire(plan.expire, plan.keep_from)
