@@ -120,6 +120,14 @@ class PrefectRuns:
                 raise
         return str(run.id)
 
+    def deployment(self, procedure: str) -> str:
+        """Give the id of the deployment that has the name of its PROCEDURE."""
+        with _client() as client:
+            try:
+                return str(client.read_deployment_by_name(f"{procedure}/{procedure}").id)
+            except ObjectNotFound as error:
+                raise Unstartable from error
+
     def report(self, flow_run_id: str, key: str, markdown: str, description: str) -> None:
         """Show the report of a run."""
         artifact = ArtifactCreate(

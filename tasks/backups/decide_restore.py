@@ -59,11 +59,18 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
                 "others": (),
                 "salvage_from": 0,
                 "what": policy.what,
+                "wal_problem": _wal_problem(view, made),
                 "deep": policy.deep,
                 "protect": False,
             }
         )
     )
+
+
+def _wal_problem(view: View, made: Survey) -> str:
+    if not view.proofs:
+        return "it could not be read"
+    return _why(made, view.proofs[-1]).strip(" ()")
 
 
 def resumed(view: View, plan: P | None) -> P | None:
@@ -119,7 +126,6 @@ def unfit(place: Place, made: Survey) -> str:
 
 def aimed(view: View, policy: TargetPolicy, made: Survey, *, accept_hole: bool) -> Aim | str:
     """Say where the recovery stops; or why it cannot get there."""
-    proof = view.proofs[-1] if view.proofs else None
     if policy.target == "set":
         point = made.first.restore_point
         if not point:
@@ -133,6 +139,7 @@ def aimed(view: View, policy: TargetPolicy, made: Survey, *, accept_hole: bool) 
         return Aim(kind="name", value=point, timeline=made.timeline, said=f"the restore point {point}")
     if policy.target == "name":
         return Aim(kind="name", value=policy.to, timeline=made.timeline, said=f"the restore point {policy.to}")
+    proof = view.proofs[-1] if view.proofs else None
     if proof is None:
         return "The WAL after the set could not be read, so it is not known how far a recovery can go."
     if policy.target == "lsn":
@@ -218,6 +225,7 @@ def planned(view: View, policy: TargetPolicy, made: Survey, place: Place, aim: A
         "running": tuple(each.name for each in view.places if each.answers),
         "was_primary": "".join(each.name for each in view.primaries[:1]),
         "dead": tuple(each.name for each in view.places if not each.reachable),
+        "recorded": view.recorded,
         "salvage_from": proof.end_lsn if proof and aim.latest and place.directory == "present" else 0,
         "restore_seconds": policy.restore_seconds,
         "recover_seconds": policy.recover_seconds,

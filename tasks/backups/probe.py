@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from random import SystemRandom
 from typing import Any, Literal, TypeVar, cast
 
 from blocks.backup_records import Listing, WalProof, shown
@@ -10,7 +11,7 @@ from blocks.errors import SalvorError
 from blocks.ledger import backups, operations, positions
 from blocks.postgres_session import Answer, ask_all
 from tasks.backups.decide_restore import surveyed
-from tasks.backups.policies import TargetPolicy
+from tasks.backups.policies import DrillPolicy, TargetPolicy
 from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
 from tasks.backups.state import DisasterPlan, Place, Recorded, RestorePlan, View
 from tasks.effects import probe
@@ -35,6 +36,24 @@ def observe_target(at: Reach, policy: TargetPolicy) -> View:
     """Look at everything, and read the WAL from the set that would be restored to where it ends."""
     view = look(at, [node.name for node in at.cluster.nodes])
     return view.model_copy(update={"proofs": prove(at, view, policy)})
+
+
+@probe
+def draw_target(at: Reach, policy: DrillPolicy) -> DrillPolicy:
+    """Draw what is practised: the newest good set as it was taken, or a random second that should be covered."""
+    if policy.what == "target":
+        return policy
+    if policy.what == "latest":
+        return policy.model_copy(update={"target": "latest", "to": ""})
+    good = [each for each in at.repository.look().sets if each.good]
+    if policy.what == "newest" or not good:
+        return policy.model_copy(
+            update={"target": "set", "to": good[-1].id} if good else {"target": "latest", "to": ""}
+        )
+    now = datetime.now(UTC)
+    begin = max(now - timedelta(days=policy.days), min(each.ended_at for each in good))
+    moment = begin + timedelta(seconds=SystemRandom().uniform(0, max(0.0, (now - begin).total_seconds())))
+    return policy.model_copy(update={"target": "time", "to": moment.isoformat()})
 
 
 @probe
@@ -153,7 +172,7 @@ def _sized(at: Reach, place: Place) -> Place:
 def prove(at: Reach, view: View, policy: TargetPolicy) -> tuple[WalProof, ...]:
     """Read the WAL that a recovery to the target of POLICY would need, timeline by timeline."""
     made = surveyed(view, policy)
-    if isinstance(made, str) or policy.target in {"set", "name"}:
+    if isinstance(made, str):
         return ()
     proofs: list[WalProof] = []
     for leg in made.path:

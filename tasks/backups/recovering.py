@@ -7,8 +7,10 @@ from datetime import UTC, datetime
 
 from blocks.backup_records import shown
 from blocks.errors import Ambiguous, SalvorError, StandDown
+from blocks.ledger import steps
 from blocks.node_control import PatroniControl
 from blocks.postgres_host import ScriptFailed
+from blocks.prefect_runs import PrefectRuns
 from blocks.restoring import RECOVERY_SETTINGS, SetUnfit, target_settings
 from tasks.backups.reach import SCRATCH, SQL, Reach
 from tasks.backups.state import Chain, RestorePlan, TakePlan
@@ -18,6 +20,7 @@ from tasks.waiting import each
 
 STOP_SECONDS = 30.0
 LOOK_SECONDS = 0.02
+FAILOVER = "postgres-failover"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: A restored server must not look for a standby's confirmation, or for a primary.
 ALONE = {"synchronous_standby_names": "", "primary_conninfo": "", "primary_slot_name": ""}
@@ -56,8 +59,8 @@ def condemned(at: Reach, chain: Chain, error: SetUnfit) -> str:
 
 def stop_all(at: Reach, plan: RestorePlan) -> str:
     """Stop every server whose host was reached, and prove that no process is left."""
-    if in_place(at, plan):
-        return "already done"
+    if plan.way != "restore" or in_place(at, plan):
+        return "nothing to stop"
 
     def stop(name: str) -> str:
         node = at.node(name)
@@ -81,6 +84,8 @@ def _last(text: str) -> str:
 
 def start_again(at: Reach, plan: RestorePlan) -> str:
     """Start what was running before, the primary first."""
+    if plan.way != "restore":
+        return "nothing was stopped"
     order = sorted(plan.running, key=lambda name: name != plan.was_primary)
     for name in order:
         node = at.node(name)
@@ -94,7 +99,7 @@ def start_again(at: Reach, plan: RestorePlan) -> str:
 
 def prepare(at: Reach, plan: RestorePlan) -> None:
     """Configure the copy: as its node is, to recover to the target and no further, and alone."""
-    if in_place(at, plan):
+    if plan.way != "restore" or in_place(at, plan):
         return
     restoring, aim = at.restoring(plan.node), plan.aim
     chain = restoring.look().get("chain", "").split()
@@ -135,6 +140,8 @@ def stop(at: Reach, plan: RestorePlan) -> str:
 
 def recover(at: Reach, plan: RestorePlan) -> str:
     """Start it, and wait until it takes writes; say where it stopped."""
+    if plan.way == "failover":
+        return handed_over(at)
     node, until = at.node(plan.node), time.monotonic() + plan.recover_seconds
     if not node.processes():
         try:
@@ -150,6 +157,19 @@ def recover(at: Reach, plan: RestorePlan) -> str:
         time.sleep(LOOK_SECONDS)
     at.sql(plan.node, *(f"ALTER SYSTEM RESET {name}" for name in RECOVERY_SETTINGS), "SELECT pg_reload_conf()")
     return f"it takes writes; {_complaints(at, plan)}"
+
+
+def handed_over(at: Reach) -> str:
+    """Let postgres-failover promote a standby, and wait for its end."""
+    run, prefect = current().run, PrefectRuns()
+    asked = {"target": at.target, "reason": f"{run.procedure}: {run.parameters.get('reason', '')}"}
+    asked["requested_by"] = run.requested_by or run.procedure
+    started = prefect.start(prefect.deployment(FAILOVER), asked, f"salvor-disaster-{run.id}")
+    while not (standing := prefect.standing(started)) or not standing.over:
+        if steps.stopped(current().ledger, run.id, current().token):
+            raise StandDown(f"{FAILOVER} did not end in time: look at its run {started}.")
+        time.sleep(LOOK_SECONDS)
+    return f"{FAILOVER} ended {standing.name}, as run {started}"
 
 
 def _complaints(at: Reach, plan: RestorePlan) -> str:

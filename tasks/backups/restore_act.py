@@ -77,8 +77,8 @@ def fetch_set(at: Reach, plan: RestorePlan) -> str:
 
 def fetched(at: Reach, plan: RestorePlan) -> str:
     """Copy the best of the sets that is whole."""
-    if recovering.in_place(at, plan):
-        return "already done"
+    if plan.way != "restore" or recovering.in_place(at, plan):
+        return "nothing to copy"
     restoring, said = at.restoring(plan.node), []
     for chain in plan.chains:
         recovering.hold_sets(at, chain)
@@ -100,6 +100,8 @@ def put_back(at: Reach, plan: RestorePlan) -> str:
 @act("Let the restored copy take the place of the data directory of {plan.node}, which is kept.", undo=put_back)
 def put_in_place(at: Reach, plan: RestorePlan) -> str:
     """Configure the copy, and exchange the directories by two renames."""
+    if plan.way != "restore":
+        return "its own directory stays"
     recovering.prepare(at, plan)
     return at.restoring(plan.node).exchange(plan.stamp)
 
@@ -128,9 +130,11 @@ def protect(at: Reach, plan: RestorePlan) -> str:
 
 
 def protected(at: Reach, plan: RestorePlan) -> str:
-    """Stream and take a full set, unless that was not wanted."""
-    if not plan.protect:
+    """Stream and take a full set, unless that was not wanted, or an earlier run has done it."""
+    if not plan.protect or plan.way == "failover":
         return "not wanted"
+    if plan.way == "start":
+        return taking.stream(at, plan.node, plan.system_identifier, anew=False)
     said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
     return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"
 

@@ -110,7 +110,7 @@ class TakePlan(Plan):
 class RestorePlan(Plan):
     """Which sets, into which place, up to where."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"stamp"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"stamp", "recorded", "salvage_from", "chains", "wal_problem"})
 
     way: Literal["start", "failover", "restore"] = "restore"
     target: str
@@ -125,6 +125,8 @@ class RestorePlan(Plan):
     dead: tuple[str, ...] = ()  #: nodes whose host was not reached
     in_place: bool = True
     what: str = ""  #: in a drill: what is practised
+    wal_problem: str = ""  #: what is wrong with the WAL after the set
+    recorded: Recorded | None = None  #: how far the primary was seen to be
     salvage_from: int = 0  #: WAL from here on is copied out of the damaged directory
     restore_seconds: int = 3600
     recover_seconds: int = 3600

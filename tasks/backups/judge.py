@@ -1,0 +1,200 @@
+"""Whether a backup is one, and whether what came back is what was lost. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from blocks.backup_records import Fact, shown
+from tasks.backups.choose import along, path_to
+from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
+from tasks.model import Evidence
+
+STOPPED = "recovery stopping"  #: what PostgreSQL writes when it has reached a target
+SHOWN = 5
+
+
+def judge_take(plan: TakePlan, after: View | None, arrived: bool) -> tuple[Evidence, ...]:
+    """Judge a set that was taken; AFTER is None in a dry run."""
+    if after is None or after.listing is None:
+        return ()
+    listing = after.listing
+    kept = next((each for each in listing.sets if each.id == plan.set_id), None)
+    whole = "every file is as its manifest says" if kept and kept.good else (kept.bad if kept else "it is not there")
+    facts = len(kept.facts) if kept else 0
+    found = [
+        Evidence(claim=f"{plan.set_id} is whole.", seen=whole, holds=bool(kept and kept.good)),
+        Evidence(claim="A restore can be compared with it.", seen=f"{facts} numbers are kept with it", holds=facts > 0),
+    ]
+    if kept and plan.stream:
+        wal = along(listing.archive, path_to(listing.archive, kept.timeline))
+        hole = wal.next_hole(kept.start_lsn // listing.archive.segment_bytes)
+        said = f"whole from {shown(kept.start_lsn)} on" if not hole else f"{hole[1] - hole[0] - 1} files are missing"
+        claim = "Its WAL is in the repository without a hole, and goes on."
+        found.append(Evidence(claim=claim, seen=said if arrived else "it does not stream", holds=arrived and not hole))
+    left = [name for name in plan.expire if any(each.id == name and not each.in_use for each in listing.sets)]
+    said = f"still there: {', '.join(left)}" if left else f"{len(plan.expire)} sets were to go"
+    return (*found, Evidence(claim="What is too old is gone.", seen=said, holds=not left))
+
+
+def unlooked_take(plan: TakePlan, after: View | None, *, checksums: bool) -> tuple[str, ...]:
+    """Say what a backup does not prove."""
+    if after is None:
+        return ()
+    said = ["That it can be restored: only backup-drill proves that."]
+    if not checksums:
+        said.append("Pages that the disk has changed: the cluster has no data checksums (pg_checksums --enable).")
+    if not plan.stream:
+        said.append("WAL is not streamed: what is written after the set is in no backup.")
+    return tuple(said)
+
+
+def judge_restored(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> tuple[Evidence, ...]:
+    """Judge what came back; KEPT: whether it has a backup again, where that was wanted."""
+    found = [_writes(plan, after)]
+    if after.answers:
+        found += [*_identity(plan, after), *_rows(plan, after), *_led(plan, after)]
+    if kept is not None and plan.protect and plan.way == "restore":
+        found.append(_protected(kept))
+    return tuple(found)
+
+
+def judge_drill(plan: RestorePlan, after: Recovered, *, left: str) -> tuple[Evidence, ...]:
+    """Judge a drill: what came back, that it harmed nobody, and that nothing is LEFT of it."""
+    whole = Evidence(
+        claim="The WAL since the set can be read to its end.",
+        seen=plan.wal_problem or "every checksum agrees",
+        holds=not plan.wal_problem,
+    )
+    silent = Evidence(
+        claim="The copy archived nothing.",
+        seen="archiving was on" if after.archiving else "archiving was off",
+        holds=not after.archiving,
+    )
+    gone = Evidence(claim="Nothing is left of the drill.", seen=left or "the folder is gone", holds=not left)
+    return (*judge_restored(plan, after), whole, silent, gone)
+
+
+def _writes(plan: RestorePlan, after: Recovered) -> Evidence:
+    seen = "it takes writes" if after.primary else (after.problem or "it takes no writes")
+    return Evidence(claim=f"{plan.node} takes writes.", seen=seen, holds=after.answers and after.primary)
+
+
+def _identity(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+    yield Evidence(
+        claim="It is the same cluster.",
+        seen=f"system identifier {after.system_identifier}",
+        holds=after.system_identifier == plan.system_identifier,
+    )
+    if plan.way != "restore":
+        return
+    stop = next((part for part in after.problem.split("LOG:  ") if part.startswith(STOPPED)), "")
+    yield Evidence(
+        claim=f"It recovered to {plan.aim.said}, and no further.",
+        seen=stop.strip()[:200] or after.problem[:200] or "its log does not say so",
+        holds=bool(stop) and after.timeline > plan.aim.timeline,
+    )
+
+
+def _rows(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+    kept, seen = after.kept, dict(after.facts)
+    if kept and kept.facts and not after.facts_problem:
+        if plan.aim.kind == "name" and plan.aim.value == kept.restore_point:
+            wrong = [_differs(fact, seen) for fact in kept.facts if not fact.agrees(seen.get(fact.name, -1))]
+            claim = "Rows and invariants are those that were counted when the set was taken."
+        else:
+            wrong = [_differs(fact, seen) for fact in kept.facts if fact.after > 0 and not seen.get(fact.name)]
+            claim = "No table that had rows when the set was taken is empty or gone."
+        said = "; ".join(wrong[:SHOWN]) or f"{len(kept.facts)} numbers were compared"
+        yield Evidence(claim=claim, seen=said, holds=not wrong)
+    if plan.deep and not after.check_problem:
+        said = "; ".join(after.damaged[:SHOWN]) or "amcheck has no complaint"
+        yield Evidence(claim="Every index has every row of its table.", seen=said, holds=not after.damaged)
+
+
+def _differs(fact: Fact, seen: dict[str, int]) -> str:
+    return f"{fact.name}: {seen.get(fact.name, 'nothing')} instead of {fact.after}"
+
+
+def _led(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+    for name, leads in after.routes:
+        seen = f"it leads to {plan.node}" if leads else "it leads elsewhere, or holds its clients"
+        yield Evidence(claim=f"{name} leads clients to {plan.node}.", seen=seen, holds=leads)
+    for name, wrong in after.services:
+        yield Evidence(claim=f"{name} works.", seen=wrong or "its health command says so", holds=not wrong)
+
+
+def _protected(kept: Protected) -> Evidence:
+    good, problem = kept.kept is not None and kept.streaming, kept.problem or "no good set of the new history"
+    name = kept.kept.id if kept.kept else ""
+    seen = f"{name}, and WAL streams" if good else (problem if not name else f"{name}, but WAL does not stream")
+    return Evidence(claim="It has a backup again.", seen=seen, holds=good)
+
+
+def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
+    """Say what was not looked at."""
+    if not after.answers:
+        return ()
+    said = []
+    if after.fallen_back:
+        said.append(
+            f"{', '.join(after.fallen_back)} is damaged and was passed over: find out why before it happens again."
+        )
+    if after.check_problem:
+        said.append(f"Whether indexes agree with their tables: {after.check_problem}.")
+    if after.facts_problem:
+        said.append(f"The rows: {after.facts_problem}")
+    if after.kept and plan.aim.value != after.kept.restore_point:
+        said.append("Whether every row has its right value: at this moment nobody had counted them.")
+    if plan.in_place and plan.way == "restore":
+        others = [name for name in (*plan.others, *plan.dead) if name != plan.node]
+        if others:
+            said.append(
+                f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
+            )
+        said.append(
+            "What happened outside the database since: run stripe-replay and stripe-resync, and consistency-check."
+        )
+    return tuple(said)
+
+
+def figures_of(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> dict[str, float]:
+    """Give the numbers of the report. RTOs count from the beginning of the run."""
+    found = {
+        "rto_writable_seconds": after.writable_seconds,
+        "rto_verified_seconds": after.verified_seconds,
+        "rto_protected_seconds": kept.seconds if kept else None,
+        "rpo_seconds": _rpo(plan, after),
+        "restored_megabytes": after.kept.restored_bytes / 2**20 if after.kept else None,
+    }
+    return {name: round(value, 3) for name, value in found.items() if value is not None}
+
+
+def _rpo(plan: RestorePlan, after: Recovered) -> float | None:
+    """Give the seconds before the primary was last seen in which commits may be lost; None where nobody knows."""
+    last = plan.recorded
+    if last is None or not after.answers or plan.way != "restore":
+        return 0.0 if after.answers and plan.way == "start" else None
+    if plan.aim.lsn and plan.aim.latest and plan.aim.lsn >= last.lsn - _LAST_RECORD:
+        return 0.0
+    return max(0.0, (last.at - after.last_commit).total_seconds()) if after.last_commit else None
+
+
+#: The recorded position is the end of the last record, the target its beginning: no record but one of a bulk load
+#: is longer.
+_LAST_RECORD = 8192
+
+
+def sum_up(plan: RestorePlan, after: Recovered, figures: dict[str, float]) -> str:
+    """Say in one sentence how it went."""
+    if not after.answers:
+        return ""
+    times = [f"{words} after {figures[name]:.1f} s" for name, words in _TIMES.items() if name in figures]
+    lost = f"; {figures['rpo_seconds']:.1f} s of commits lost" if "rpo_seconds" in figures else ""
+    return f"{plan.why} It was {', '.join(times)}{lost}."
+
+
+_TIMES = {
+    "rto_writable_seconds": "writable",
+    "rto_verified_seconds": "verified",
+    "rto_protected_seconds": "protected again",
+}
