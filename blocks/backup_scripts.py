@@ -90,8 +90,11 @@ else date -u +%Y-%m-%dT%H:%M:%SZ >"$set/verified.part" && mv "$set/verified.part
 CONDEMN: Final = 'echo "$WHY" >"$R/sets/$I/bad" && rm -f "$R/sets/$I/verified"\n'
 
 LIST: Final = """
+if [ ! -e "$R" ] && [ -w "$(dirname "$R")" ]; then
+  echo "writable"; df -Pk "$(dirname "$R")" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'; exit 0
+fi
 [ -d "$R" ] && ls "$R" >/dev/null || refuse "the repository $R cannot be read: mount it, or correct directory"
-[ -w "$R/sets" ] && echo "writable"
+if [ -w "$R/sets" ] || { [ ! -e "$R/sets" ] && [ -w "$R" ]; }; then echo "writable"; fi
 echo "system $(cat "$R/system" 2>/dev/null)"
 [ ! -f "$R/frozen" ] || echo "frozen $(head -n 1 "$R/frozen")"
 df -Pk "$R" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'

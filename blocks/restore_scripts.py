@@ -171,5 +171,6 @@ echo "chain: $(cat "$INTO.set" 2>/dev/null || tail -n 1 "$D/salvor-restored" 2>/
 AMCHECK: Final = """
 IFS= read -r PGPASSWORD || :
 [ -z "$PGPASSWORD" ] && unset PGPASSWORD || export PGPASSWORD
-"$B/pg_amcheck" -h "$HOST" -p "$PORT" -U "$ROLE" --no-password -a -j 2 --heapallindexed $INSTALL 2>&1 | head -n 20
+"$B/pg_amcheck" -h "$HOST" -p "$PORT" -U "$ROLE" --no-password -j 2 --heapallindexed $INSTALL $DATABASES 2>&1 |
+  head -n 20
 """

@@ -42,13 +42,16 @@ class Restoring:
         """Give what can be seen of the place from its host, by labels: see `PostgresNode.look` and PLACE."""
         return labelled(self._run(sh.PLACE, deadline, "be looked at").out)
 
-    def amcheck(self, login: tuple[str, str], deadline: float, *, install: bool) -> str:
-        """Compare every index of the server with its table; give the complaints. LOGIN: role and password.
+    def amcheck(self, login: tuple[str, str], databases: list[str], deadline: float, *, install: bool) -> str:
+        """Compare every index in DATABASES with its table; give the complaints. LOGIN: role and password.
 
         INSTALL amcheck where it is missing: only in a copy that is thrown away.
         """
         values: dict[str, str | int] = {"HOST": self.node.host, "PORT": self.node.port, "ROLE": login[0]}
-        text = self._script(sh.AMCHECK, **values, INSTALL="--install-missing" if install else "")
+        values["INSTALL"] = "--install-missing" if install else ""
+        # One option for each database; the shell takes them apart again at the spaces.
+        values["DATABASES"] = " ".join(f"-d {name}" for name in databases if not set(name) & set(" \t\n*?["))
+        text = self._script(sh.AMCHECK, **values)
         done = self.node.control.run(text, deadline, stdin=f"{login[1]}\n")
         return self._proven(done, "be compared").out.strip()
 

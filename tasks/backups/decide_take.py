@@ -25,7 +25,7 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
         said = f"more than one node takes writes ({found})" if found else _nobody(view)
         return Decision.refuse(f"There is no single primary to take a backup of: {said}.")
     (primary,) = view.primaries
-    if wrong := _unfit(view.listing, primary, policy):
+    if wrong := _unfit(view, view.listing, primary, policy):
         return Decision.refuse(wrong)
     parent = _parent(view, view.listing, primary, policy)
     if policy.kind == "incremental" and isinstance(parent, str):
@@ -37,11 +37,16 @@ def _nobody(view: View) -> str:
     return "no node takes writes" + "".join(f"; {p.name}: {p.problem}" for p in view.places if p.problem)
 
 
-def _unfit(listing: Listing, primary: Place, policy: BackupPolicy) -> str:
+def _unfit(view: View, listing: Listing, primary: Place, policy: BackupPolicy) -> str:
     if listing.system_identifier not in {"", primary.system_identifier}:
         return (
             f"The repository holds the backups of another cluster ({listing.system_identifier}, this is "
             f"{primary.system_identifier}): give this one a directory of its own."
+        )
+    if view.last_seen and not listing.sets:
+        return (
+            f"The repository is empty, and held {len(view.last_seen)} sets when it was last seen: is its disk mounted?"
+            " If it was emptied on purpose, give the block another directory."
         )
     if not listing.writable:
         return "The repository cannot be written: mount it, or give it to the user of its control."

@@ -12,18 +12,23 @@ COUNT_SECONDS = 1800.0
 BATCH = 50
 
 
+def databases(at: Reach, node: str) -> list[str]:
+    """Name the databases that hold an application's rows."""
+    return at.block.databases or [str(row["name"]) for row in at.ask(node, SQL["databases"])]
+
+
 def count(at: Reach, node: str) -> dict[str, int]:
     """Count the rows of every table, and ask every invariant, on NODE."""
-    databases = at.block.databases or [str(row["name"]) for row in at.ask(node, SQL["databases"])]
+    wanted = databases(at, node)
     found: dict[str, int] = {}
-    for database in databases:
+    for database in wanted:
         tables = [(str(row["schema"]), str(row["name"])) for row in at.ask(node, SQL["tables"], dbname=database)]
         for first in range(0, len(tables), BATCH):
             statement = _counting(tables[first : first + BATCH])
             for row in at.ask(node, statement, COUNT_SECONDS, database):
                 found[f"{database}.{row['name']}"] = int(row["rows"])
     for name, query in at.block.invariants.items():
-        found[name] = _asked(at, node, name, query, databases[0])
+        found[name] = _asked(at, node, name, query, wanted[0])
     return found
 
 

@@ -9,7 +9,7 @@ from blocks.backup_records import BackupSet
 from blocks.errors import SalvorError
 from blocks.ledger import steps
 from tasks.backups import admitting
-from tasks.backups.facts import count
+from tasks.backups.facts import count, databases
 from tasks.backups.reach import SCRATCH, SQL, Reach
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.backups.taking import streaming
@@ -113,7 +113,8 @@ def _compared(at: Reach, plan: RestorePlan) -> dict[str, Any]:
         return {"check_problem": "it was not wanted (deep)"}
     login = (at.cluster.user, at.cluster.password.get_secret_value())
     try:
-        said = at.restoring(plan.node).amcheck(login, plan.recover_seconds, install=plan.node == SCRATCH)
+        names = databases(at, plan.node)
+        said = at.restoring(plan.node).amcheck(login, names, plan.recover_seconds, install=plan.node == SCRATCH)
     except SalvorError as error:
         return {"check_problem": str(error)}
     lines = [line.removeprefix("pg_amcheck: ") for line in said.splitlines()]

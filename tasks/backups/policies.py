@@ -99,8 +99,8 @@ class DrillPolicy(TargetPolicy):
 
     what: Literal["newest", "latest", "moment", "target"] = Field(
         default="newest",
-        description="newest: the newest good set as it was taken, so that every row count is compared. latest: that set "
-        "and all WAL since. moment: a random second of the last `days` days. "
+        description="newest: the newest good set as it was taken, so that every row count is compared. latest: that "
+        "set and all WAL since. moment: a random second of the last `days` days. "
         "target: what `target` and `to` say.",
     )
     days: float = Field(default=7.0, gt=0, le=366, description="moment: how many days back it may lie.")

@@ -87,7 +87,8 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
     addresses = [(node.host, node.port) for node in at.cluster.nodes]
     refuse_if_patient(current().ledger, addresses, {p.system_identifier for p in places if p.system_identifier})
     last = positions.last(current().ledger, at.resource)
-    if listing:
+    seen_before = tuple(backups.last_seen(current().ledger, at.target))
+    if listing and (listing.sets or not seen_before):
         _remember(at, listing)
     return View(
         resource=at.resource,
@@ -97,7 +98,7 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         listing=listing,
         problem=problem,
         recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
-        last_seen=() if listing else tuple(backups.last_seen(current().ledger, at.target)),
+        last_seen=seen_before,
         under_way=operations.open_procedures(current().ledger, at.resource),
         unfinished=_cut_off(at, "backup-restore", RestorePlan),
         unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),

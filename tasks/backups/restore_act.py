@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from blocks.errors import SalvorError, StandDown
+from blocks.postgres_host import ScriptFailed
 from blocks.restoring import SetUnfit
 from tasks.backups import admitting, recovering, taking
 from tasks.backups.reach import SCRATCH, Reach
@@ -159,14 +160,20 @@ def remove_copy(at: Reach, _plan: RestorePlan) -> str:
 def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
     """Copy the best set, as in an emergency; what an earlier drill left is removed first."""
     at.restoring(SCRATCH).remove()
-    return fetched(at, plan)
+    try:
+        return fetched(at, plan)
+    except StandDown as error:  # that it fails is what a drill is to find out: it is judged, and kept in the history
+        return f"failed: {error}"
 
 
 @act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
 def recover_copy(at: Reach, plan: RestorePlan) -> str:
     """Recover as in an emergency, on a port of its own."""
-    recovering.prepare(at, plan)
-    return recovering.recover(at, plan)
+    try:
+        recovering.prepare(at, plan)
+        return recovering.recover(at, plan)
+    except (StandDown, ScriptFailed) as error:
+        return f"failed: {error}"
 
 
 @act("Remove the copy.", point_of_no_return=True)

@@ -75,11 +75,8 @@ def tell_recovery(
         log(f"The history could not be kept: {error}", warn=True)
         return (result,)
     budget = at.block.rto_seconds
-    publish_table(
-        artifact_key("recoveries", at.target),
-        [_row(each, budget) for each in found],
-        f"{sum(each.passed for each in found)} of the last {len(found)} recoveries passed; at most {budget:g} s to writes",
-    )
+    said = f"{sum(each.passed for each in found)} of the last {len(found)} recoveries passed; budget {budget:g} s"
+    publish_table(artifact_key("recoveries", at.target), [_row(each, budget) for each in found], said)
     return tuple(found)
 
 
@@ -116,8 +113,8 @@ def worries(at: Reach, policy: DrillPolicy, found: tuple[Practised, ...]) -> tup
     newest, budget = found[0], at.block.rto_seconds
     if newest.writable_seconds and newest.writable_seconds > budget / 2:
         said.append(
-            f"It took {newest.writable_seconds:.1f} s until writes, more than half of the {budget:g} s that it may take "
-            "(rto_seconds): make it faster before the data have doubled."
+            f"It took {newest.writable_seconds:.1f} s until writes, more than half of the {budget:g} s that it may take"
+            " (rto_seconds): make it faster before the data have doubled."
         )
     earlier = [each for each in found[1:] if each.passed]
     overdue = timedelta(days=policy.overdue_days)

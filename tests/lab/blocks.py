@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from prefect.blocks.core import Block
 
+from blocks.backup_repository import BackupRepository, Scratch
 from blocks.ledger.block import Ledger
 from blocks.node_control import CommandControl
 from blocks.pgbouncer import PgBouncer
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from tests.lab.node import LabNode
     from tests.lab.pooler import Pooler
 
+UNPAID = "SELECT count(*) FROM charges c LEFT JOIN orders o USING (client, seq) WHERE o.client IS NULL"
 CLUSTER, POOLER, LEDGER = "orders", "orders-pooler", "ledger"
 
 
@@ -36,7 +38,30 @@ def describe(
     url = str(ledger or lab.root / "ledger.db")
     poolers: list[tuple[str, Block]] = [(POOLER, pooler(lab.pooler))] if lab.pooler else []
     ledgers: list[tuple[str, Block]] = [(LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}"))]
-    return [*poolers, (CLUSTER, cluster(lab, power=power, activity=activity)), *ledgers]
+    kept: list[tuple[str, Block]] = [(CLUSTER, repository(lab)), (CLUSTER, scratch(lab))]
+    return [*poolers, (CLUSTER, cluster(lab, power=power, activity=activity)), *kept, *ledgers]
+
+
+def repository(lab: Lab) -> BackupRepository:
+    """Describe where the backups are kept: on a host of its own."""
+    return BackupRepository(
+        directory=str(lab.vault / "repository"),
+        bin_directory=str(next(iter(lab.nodes.values())).bin),
+        control=_control(lab.vault / "host"),
+        databases=["orders"],
+        invariants={"charges without an order": UNPAID},
+    )
+
+
+def scratch(lab: Lab) -> Scratch:
+    """Describe where drills may build."""
+    return Scratch(
+        directory=str(lab.vault / "scratch"),
+        port=lab.spec["scratch"],
+        bin_directory=str(next(iter(lab.nodes.values())).bin),
+        control=_control(lab.vault / "host"),
+        keep_free_bytes=0,
+    )
 
 
 def cluster(lab: Lab, *, power: bool = False, activity: bool = False) -> PostgresCluster:

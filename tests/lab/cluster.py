@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from prefect.blocks.core import Block
 
 POOLER = "pooler"
+VAULT = "vault"  #: the host of the backup repository; drills build there
 BOARD = "board"  #: reaches no host but what switches the hosts off
 
 
@@ -48,12 +49,13 @@ class Lab(Breaks):
         self.root = place() if root is None else root
         self.account = unprivileged()
         names = [f"n{i}" for i in range(1, nodes + 1)]
-        ports = free_ports(2 * nodes + 3)
+        ports = free_ports(2 * nodes + 4)
         self.spec: dict[str, Any] = {
             "names": names,
             "servers": dict(zip(names, ports, strict=False)),
             "ports": dict(zip(names, ports[nodes if proxies else 0 :], strict=False)),
-            "doors": {"control": ports[-3], "agent": ports[-2]},
+            "doors": {"control": ports[-4], "agent": ports[-3]},
+            "scratch": ports[-2],
             "pooler": ports[-1] if pooler and pgbouncer_program() else None,
             "sync": sync and nodes > 1,
             "fast": fast,
@@ -121,7 +123,7 @@ class Lab(Breaks):
         (self.root / "lab.json").write_text(json.dumps(self.spec))
         self.assemble()
         (self.root / "jobs").mkdir()
-        for name in [*self.nodes, *([POOLER] if self.pooler else [])]:
+        for name in [*self.nodes, VAULT, *([POOLER] if self.pooler else [])]:
             (self.root / name).mkdir()
             self.account.own(self.root / name)
             write_shell(self.root / name, name, self.spec["doors"]["agent"])
@@ -136,7 +138,7 @@ class Lab(Breaks):
         fronts = {
             node.name: {"port": node.port, "upstream": node.server_port} for node in self.nodes.values() if self.proxies
         }
-        hosts = [*self.nodes, *([POOLER] if self.pooler else [])]
+        hosts = [*self.nodes, VAULT, *([POOLER] if self.pooler else [])]
         spec = {"hosts": hosts, "fronts": fronts, "doors": self.spec["doors"], "owner": self.spec["owner"]}
         (self.root / "world.json").write_text(json.dumps(spec))
         with (self.root / "world.log").open("w") as log:
@@ -174,6 +176,11 @@ class Lab(Breaks):
         return not self.psql("n1", behind)
 
     # --- looking
+
+    @property
+    def vault(self) -> Path:
+        """The folder of the host that keeps the backups: `repository`, and `scratch` for drills."""
+        return self.root / VAULT
 
     @property
     def board(self) -> Path:

@@ -26,6 +26,7 @@ dynamic_shared_memory_type = mmap  # inside the data directory, so that a SIGKIL
 io_method = sync
 wal_level = replica
 wal_log_hints = on
+summarize_wal = on
 hot_standby = on
 hot_standby_feedback = on
 max_wal_senders = 10

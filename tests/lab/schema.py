@@ -10,6 +10,7 @@ from tests.lab.node import PASSWORD, LabNode
 
 # `orders` is guarded by its key; `charges` deliberately is not, so that an effect done twice is there to be counted.
 TABLES = """
+CREATE EXTENSION amcheck;
 CREATE TABLE orders (
     client text NOT NULL, seq bigint NOT NULL, attempt int NOT NULL, placed_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (client, seq)
