@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
@@ -14,7 +12,7 @@ from blocks.filled_in import loaded
 from blocks.native_backup import NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
-from blocks.postgres_session import Row, ask, finish, run_sql
+from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
 from blocks.restoring import Restoring
 from tasks import queries
 
@@ -82,9 +80,7 @@ class Reach:
 
     def ask(self, name: str, question: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
         """Read with QUESTION, in a session that cannot write; raise Transient when there is no answer."""
-        conninfo = self.conninfo(name, dbname)
-        options = f"{conninfo_to_dict(conninfo).get('options') or ''} -c default_transaction_read_only=on"
-        answer = finish(ask(make_conninfo(conninfo, options=options), question, deadline))
+        answer = finish(ask(read_only(self.conninfo(name, dbname)), question, deadline))
         if not answer.ok:
             raise Transient(answer.problem)
         return answer.rows
@@ -95,9 +91,7 @@ class Reach:
 
     def sources(self) -> str:
         """Say how the WAL stream finds whoever is the primary, also after a failover."""
-        parts = [conninfo_to_dict(self.source(node.name)) for node in self.cluster.nodes]
-        places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
-        return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
+        return whoever_writes([self.source(node.name) for node in self.cluster.nodes])
 
 
 def quoted(text: str) -> str:
