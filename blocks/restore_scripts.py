@@ -168,6 +168,7 @@ echo "restored: $(head -n 1 "$D/salvor-restored" 2>/dev/null)"
 echo "chain: $(cat "$INTO.set" 2>/dev/null || tail -n 1 "$D/salvor-restored" 2>/dev/null)"
 """
     + LOOK
+    + "exit 0  # a directory that pg_controldata cannot read is looked at as well\n"
 )
 
 # A server is asked about itself, so that the deep look costs no network; amcheck must be installed in the database.

@@ -9,7 +9,7 @@ from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded
-from blocks.native_backup import NativeRepository
+from blocks.native_backup import SLOT, NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
@@ -91,7 +91,7 @@ class Reach:
 
     def sources(self) -> str:
         """Say how the WAL stream finds whoever is the primary, also after a failover."""
-        return whoever_writes([self.source(node.name) for node in self.cluster.nodes])
+        return whoever_writes([self.cluster.replication_conninfo(n.name, SLOT) for n in self.cluster.nodes])
 
 
 def quoted(text: str) -> str:

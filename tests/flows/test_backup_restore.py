@@ -1,4 +1,4 @@
-"""A restore goes back to the very moment that was named, is taken back when it fails, and refuses what it cannot reach."""
+"""A restore goes back to the very moment that was named, is taken back when it fails, and says what it cannot reach."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clients(lab) -> dict[str, int]:
 
 
 def test_every_row_before_the_moment_is_there_and_none_after_it(orders) -> None:
-    """Point in time is exact, the old directory is kept, a new set protects the new history, and clients are led here."""
+    """Point in time is exact, the old directory is kept, a new set protects the new history, clients are led here."""
     backup_take("orders", return_state=True)
     moment = add(orders, "before")
     add(orders, "after")
@@ -53,7 +53,7 @@ def test_a_restore_that_fails_gives_everything_back(orders) -> None:
     assert "recovery ended before" in report.why
     assert clients(orders) == {"kept": 100}
     assert orders.primaries() == ["n1"]
-    assert sorted(orders.streaming("n1")) == ["n2", "n3"]
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))
     assert orders.psql("n1", "SHOW restore_command") == [("",)]
 
 
@@ -66,11 +66,11 @@ def test_a_dry_run_changes_nothing(orders) -> None:
     assert (name, report.plan.chains[0][-1].endswith("-full")) == ("NothingToDo", True), report.why
     assert "after" in report.plan.loss
     assert sorted(path for path in orders.root.rglob("*") if "salvor" in path.name) == before
-    assert sorted(orders.streaming("n1")) == ["n2", "n3"]
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))
 
 
 def test_what_cannot_be_reached_is_refused_with_the_reason(orders) -> None:
-    """Before the oldest set, in the future, without a zone, no position, no such set, no such node: nothing is changed."""
+    """Before the oldest set, in the future, without a zone, no position, no such set, no such node: nothing changes."""
     backup_take("orders", return_state=True)
     now = datetime.now(UTC)
     for policy, said in (
@@ -85,4 +85,4 @@ def test_what_cannot_be_reached_is_refused_with_the_reason(orders) -> None:
     ):
         name, report = restored(**policy)
         assert (name, said in report.why) == ("Refused", True), (policy, report.why)
-    assert sorted(orders.streaming("n1")) == ["n2", "n3"]
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))

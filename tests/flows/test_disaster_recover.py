@@ -1,4 +1,4 @@
-"""The service comes back by the cheapest way: started, or restored from what is left, with nothing lost that was kept."""
+"""The service comes back by the cheapest way, started or restored from what is left; nothing that was kept is lost."""
 
 from __future__ import annotations
 
