@@ -22,6 +22,8 @@ SQL = queries.load(Path(__file__).with_name("queries.sql"))
 #: Seconds a statement may take that is no part of a wait.
 PATIENCE = 5.0
 SCRATCH = "scratch"
+#: What the WAL stream calls itself, for synchronous_standby_names.
+ARCHIVE = "salvor_archive"
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,12 @@ class Reach:
         return self.cluster.replication_conninfo(name, "salvor_backup")
 
     def sources(self) -> str:
-        """Say how the WAL stream finds whoever is the primary, also after a failover."""
-        parts = [conninfo_to_dict(self.source(node.name)) for node in self.cluster.nodes]
+        """Say how the WAL stream finds whoever is the primary, also after a failover.
+
+        It has a name of its own: a backup that runs receives WAL too, and where commits wait for the archive it must
+        not confirm them, because a backup that dies is removed.
+        """
+        parts = [conninfo_to_dict(self.cluster.replication_conninfo(n.name, ARCHIVE)) for n in self.cluster.nodes]
         places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
         return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
 
