@@ -57,25 +57,35 @@ class NativeRepository:
         BELOW: what lies in this segment and after it is not looked at, because there is a hole before it.
         """
         size = self.segment_bytes
-        values = {
+        values: dict[str, str | int] = {
             "T": f"{timeline:08X}",
             "START": shown(start),
             "FIRST": wal_name(timeline, start, size),
             "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
         }
+        found, last, offset = self._read_on(values, timeline, start, end, deadline)
+        while offset >= 0 and self._written_behind(values, last, offset, deadline):
+            # Either that is damage, or more has arrived since.
+            again, last, offset = self._read_on(values, timeline, start, end, deadline)
+            if again.end_lsn == found.end_lsn:
+                return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
+            found = again
+        return found
+
+    def _read_on(
+        self, values: dict[str, str | int], timeline: int, start: int, end: int | None, deadline: float
+    ) -> tuple[WalProof, str, int]:
         try:
             done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
         except ScriptFailed as error:
             if error.rc != REFUSED:
                 raise
-            return WalProof(timeline=timeline, start_lsn=start, last_record=start, end_lsn=start, broken=str(error))
-        found, last, offset = proof(done.out, timeline, start, end, self.segment_bytes)
-        if offset < 0:
-            return found
-        behind = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out
-        if behind.strip() == "0":
-            return found
-        return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
+            none = WalProof(timeline=timeline, start_lsn=start, last_record=start, end_lsn=start, broken=str(error))
+            return none, "", -1
+        return proof(done.out, timeline, start, end, self.segment_bytes)
+
+    def _written_behind(self, values: dict[str, str | int], last: str, offset: int, deadline: float) -> bool:
+        return self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out.strip() != "0"
 
     # --- keeping
 

@@ -151,7 +151,10 @@ left=$(processes)
 rm -rf "$D" "$D.set" "$D".proof-* "$D.all" "$D.have" && echo "removed $D"
 """
 )
-LOG_TAIL: Final = 'grep -E "FATAL|PANIC|ERROR|LOG:  (recovery stopping|redo done)" "$D/salvor-start.log" | tail -n 5\n'
+LOG_TAIL: Final = """
+grep -E "FATAL|PANIC|ERROR|recovery stopping|redo done" "$D/salvor-start.log" | tail -n 3 |
+  sed -E "s/^.*(LOG|FATAL|PANIC|ERROR):  //; s/ system usage:.*//"
+"""
 
 # Everything a decision needs of a place that a set might go to, in one round trip.
 PLACE: Final = (

@@ -52,7 +52,7 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
         RestorePlan(
             **plan
             | {
-                "resource": f"recovery.drills.{view.target}",
+                "resource": f"recovery.drill.{view.target}",
                 "why": f"Practise in the scratch folder the recovery from {made.first.id} to {aim.said}.",
                 "loss": "Nothing: production is not touched, and the repository is only read.",
                 "in_place": False,

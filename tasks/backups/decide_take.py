@@ -88,7 +88,7 @@ def _plan(view: View, listing: Listing, primary: Place, parent: BackupSet | str,
     because = f"on top of {base}" if base else f"because {parent}"
     newest = listing.sets[-1].timeline if listing.sets else primary.timeline
     return TakePlan(
-        resource=f"recovery.backups.{view.target}",
+        resource=f"recovery.backup.{view.target}",
         key="take",
         once=False,
         why=f"Keep the {kind} set {name} of {primary.name}, {because}.",

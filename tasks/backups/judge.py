@@ -9,7 +9,7 @@ from tasks.backups.choose import along, path_to
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.model import Evidence
 
-STOPPED = "recovery stopping"  #: what PostgreSQL writes when it has reached a target
+UNAIMED = "no recovery target specified"  #: what PostgreSQL writes when it took the end of the WAL for the target
 SHOWN = 5
 
 
@@ -87,11 +87,10 @@ def _identity(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
     )
     if plan.way != "restore":
         return
-    stop = next((part for part in after.problem.split("LOG:  ") if part.startswith(STOPPED)), "")
     yield Evidence(
         claim=f"It recovered to {plan.aim.said}, and no further.",
-        seen=stop.strip()[:200] or after.problem[:200] or "its log does not say so",
-        holds=bool(stop) and after.timeline > plan.aim.timeline,
+        seen=after.stopped or "it does not say where its recovery ended",
+        holds=bool(after.stopped) and UNAIMED not in after.stopped and after.timeline > plan.aim.timeline,
     )
 
 

@@ -37,7 +37,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "timeline": row["timeline"],
         "system_identifier": row["system_identifier"],
         "archiving": row["archiving"],
-        "problem": at.restoring(plan.node).complaints() if plan.way == "restore" else "",
+        "stopped": _stopped(at, plan, int(row["timeline"])),
         "kept": _set(at, chain),
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
@@ -73,6 +73,18 @@ def observe_kept(at: Reach, plan: TakePlan) -> tuple[View | None, bool, bool]:
     rows = streaming(at, plan.node)
     kept = next((each for each in listing.sets if each.id == plan.set_id), None)
     return view, bool(kept and any(row["flushed"] >= kept.end_lsn for row in rows)), checksums
+
+
+def _stopped(at: Reach, plan: RestorePlan, timeline: int) -> str:
+    """Say where and why the recovery ended, as the server wrote it into the history of its new timeline."""
+    if plan.way != "restore" or timeline <= 1:
+        return ""
+    try:
+        lines = at.node(plan.node).read_file(f"pg_wal/{timeline:08X}.history").split("\n")
+    except SalvorError:
+        return ""
+    last = next((line.split("\t") for line in reversed(lines) if line[:1].isdigit()), [])
+    return f"it left timeline {last[0]} at {last[1]}, {last[2].strip()}" if len(last) > 2 else ""  # noqa: PLR2004
 
 
 def observe_left(at: Reach) -> str:
@@ -117,7 +129,7 @@ def _compared(at: Reach, plan: RestorePlan) -> dict[str, Any]:
         said = at.restoring(plan.node).amcheck(login, names, plan.recover_seconds, install=plan.node == SCRATCH)
     except SalvorError as error:
         return {"check_problem": str(error)}
-    lines = [line.removeprefix("pg_amcheck: ") for line in said.splitlines()]
+    lines = [line.removeprefix("pg_amcheck: ") for line in said.splitlines() if not line.startswith("NOTICE")]
     missing = [line for line in lines if any(each in line for each in NOT_THERE)]
     return {
         "damaged": tuple(line for line in lines if line not in missing),

@@ -208,7 +208,7 @@ def take_set(at: Reach, plan: TakePlan) -> str:
     return taking.take(at, plan)
 
 
-@act("Expire {plan.expire} and the WAL that only they need.", point_of_no_return=True)
+@act("Expire what is too old, and the WAL that only that needs.", point_of_no_return=True)
 def expire_sets(at: Reach, plan: TakePlan) -> str:
     """Remove what nobody needs any more, what builds on others first."""
     if not plan.expire and plan.keep_from is None:

@@ -156,6 +156,7 @@ class Recovered(Frozen):
     checked: int = 0  #: how many it looked at
     check_problem: str = ""
     archiving: bool = False
+    stopped: str = ""  #: where and why its recovery ended
     kept: BackupSet | None = None  #: the set it was made from
     fallen_back: tuple[str, ...] = ()  #: sets that were damaged
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
