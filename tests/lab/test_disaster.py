@@ -11,7 +11,7 @@ from tests.lab.cluster import Lab
 
 
 def test_a_disaster_leaves_the_backups_alone_and_needs_one() -> None:
-    """Without a set nothing is broken; with one every process and directory of every node is gone, and the set stays."""
+    """Without a set nothing is broken; with one every process and directory of all nodes is gone, and the set stays."""
     with Lab(nodes=2, pooler=False, fast=True) as lab:
         with pytest.raises(LookupError, match="backup-take"):
             disaster.strike(lab)
