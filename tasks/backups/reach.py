@@ -9,7 +9,7 @@ from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded
-from blocks.native_backup import SLOT, NativeRepository
+from blocks.native_backup import NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
@@ -20,6 +20,8 @@ SQL = queries.load(Path(__file__).with_name("queries.sql"))
 #: Seconds a statement may take that is no part of a wait.
 PATIENCE = 5.0
 SCRATCH = "scratch"
+#: What the WAL stream calls itself, for synchronous_standby_names.
+ARCHIVE = "salvor_archive"
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,12 @@ class Reach:
         return self.cluster.replication_conninfo(name, "salvor_backup")
 
     def sources(self) -> str:
-        """Say how the WAL stream finds whoever is the primary, also after a failover."""
-        return whoever_writes([self.cluster.replication_conninfo(n.name, SLOT) for n in self.cluster.nodes])
+        """Say how the WAL stream finds whoever is the primary, also after a failover.
+
+        It has a name of its own: a backup that runs receives WAL too, and where commits wait for the archive it must
+        not confirm them, because a backup that dies is removed.
+        """
+        return whoever_writes([self.cluster.replication_conninfo(n.name, ARCHIVE) for n in self.cluster.nodes])
 
 
 def quoted(text: str) -> str:

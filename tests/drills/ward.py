@@ -26,6 +26,7 @@ from flows.triggers.plane.supervisor import began
 from flows.triggers.plane.supervisor import end as end_process
 from tasks.model import Outcome, Policy
 from tests.lab import blocks as lab_blocks
+from tests.lab.button import press_run
 from tests.lab.cluster import Lab
 from tests.lab.records import record
 
@@ -100,19 +101,9 @@ class Ward:
         self, procedure: str, policy: Policy | dict[str, Any] | None = None, *, validate: bool = True, **given: Any
     ) -> str:
         """Start a run of the deployment, as the Run button does (VALIDATE: its tick of that name); return its id."""
-        found = self.http.get(f"/deployments/name/{procedure}/{self.deployment or procedure}").raise_for_status()
-        deployment = found.json()["id"]
         said = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, Policy) else policy
         parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
-        state = {"type": "SCHEDULED", "name": "Scheduled"}
-        body = {"parameters": parameters, "state": state, "enforce_parameter_schema": validate}
-        # Prefect on SQLite answers 503 while another writer holds its database.
-        made = self.until(
-            lambda: (a := self.http.post(f"/deployments/{deployment}/create_flow_run", json=body)).is_success and a,
-            30,
-            f"{procedure} to be started",
-        )
-        return str(made.json()["id"])
+        return press_run(self.http, procedure, parameters, self.deployment, validate=validate)
 
     def state(self, run_id: str) -> dict[str, Any]:
         """Return the Prefect state of a run."""
