@@ -12,6 +12,7 @@ NOW = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 SIZE = 16 * 2**20  #: of a segment of WAL
 GIGABYTE = 2**30
+MEGABYTES = 2**20
 SYSTEM = "77"
 STREAMS = Receiver(alive=True, silence_seconds=1.0)
 DEAD = Receiver(alive=False, silence_seconds=7200.0)
