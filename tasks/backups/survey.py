@@ -50,9 +50,10 @@ def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Su
 def moment_of(policy: TargetPolicy) -> datetime | None:
     """Read the moment that is recovered to; None when the target is none, or cannot be read."""
     try:
-        return datetime.fromisoformat(policy.to) if policy.target == "time" else None
+        moment = datetime.fromisoformat(policy.to) if policy.target == "time" else None
     except ValueError:
         return None
+    return moment.astimezone(UTC) if moment and moment.tzinfo else moment
 
 
 def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
@@ -64,7 +65,7 @@ def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
         moment = moment_of(policy)
         if moment is None or moment.tzinfo is None:
             return f"`{policy.to}` is no time with its zone: write it like 2026-11-29 14:05:00+00:00."
-        return moment.astimezone(UTC), None
+        return moment, None
     if policy.target == "lsn":
         try:
             return None, lsn(policy.to)
