@@ -40,7 +40,9 @@ case $CHAIN in
     resumed=yes
     all() { (cd "$1" && find . -type f -printf "%P\\t%s\\t%T@\\n") | LC_ALL=C sort; }
     (cd "$from" && find . -type d -exec mkdir -p -m 700 "$INTO/{}" \\;) &&
-      all "$from" >"$INTO.all" && all "$INTO" >"$INTO.have" &&
+      all "$from" >"$INTO.all" && all "$INTO" | cut -f1 >"$INTO.have" &&
+      cut -f1 "$INTO.all" | LC_ALL=C comm -13 - "$INTO.have" | (cd "$INTO" && xargs -r -d "\\n" rm -f) &&
+      all "$INTO" >"$INTO.have" &&
       LC_ALL=C comm -23 "$INTO.all" "$INTO.have" | cut -f1 |
       (cd "$from" && xargs -r -d "\\n" cp -a --parents -t "$INTO") >&2
   fi ;;
