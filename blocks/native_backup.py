@@ -47,7 +47,7 @@ class NativeRepository:
 
     def look(self, deadline: float = 60.0) -> Listing:
         """List sets, WAL, free space: one round trip."""
-        return listing(self._run(sh.LIST, deadline, "be read").out, self.segment_bytes)
+        return listing(self._run(sh.LIST, deadline, "be read", SEGMENT=self.segment_bytes).out, self.segment_bytes)
 
     def prove(
         self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0, *, below: int | None = None
@@ -57,11 +57,12 @@ class NativeRepository:
         BELOW: what lies in this segment and after it is not looked at, because there is a hole before it.
         """
         size = self.segment_bytes
-        values = {
+        values: dict[str, str | int] = {
             "T": f"{timeline:08X}",
             "START": shown(start),
             "FIRST": wal_name(timeline, start, size),
             "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
+            "SEGMENT": size,
         }
         try:
             done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
@@ -72,8 +73,8 @@ class NativeRepository:
         found, last, offset = proof(done.out, timeline, start, end, self.segment_bytes)
         if offset < 0:
             return found
-        behind = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out
-        if behind.strip() == "0":
+        base = found.end_lsn - offset
+        if not self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base).out.strip():
             return found
         return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
 
