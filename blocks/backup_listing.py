@@ -14,7 +14,8 @@ from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver,
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
-_AT = re.compile(r"at ([0-9A-F]+/[0-9A-F]+)")
+_AT = re.compile(r"(?:at|LSN) ([0-9A-F]+/[0-9A-F]+)")
+_FILE = re.compile(r'file "?(?P<name>[0-9A-F]{24})')
 _RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+),.*lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 _COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
@@ -87,20 +88,20 @@ def proof(text: str, timeline: int, start: int, end: int | None, segment_bytes: 
     stop = end or (began + int(record["length"]) if record else start)
     broken, offset = "", -1
     if where := _SAID.search(error):
-        at = _AT.search(where["why"])
-        stop = lsn(at[1]) if at else lsn(where["record"])
-        began = lsn(where["record"])
+        at = _AT.findall(where["why"])
+        stop, began = lsn(at[-1] if at else where["record"]), lsn(where["record"])
         if end is not None or stop // segment_bytes < _number(last, segment_bytes):
             broken = where["why"]
         else:
             offset = stop % segment_bytes
-    elif error and (end is not None or "could not find file" not in error):
+    elif error and (end is not None or not _is_beyond(error, last)):
         broken = error.removeprefix("pg_waldump: error: ")
+        stop = began + int(record["length"]) if record else start
     return (
         WalProof(
             timeline=timeline,
             start_lsn=start,
-            last_record=began,
+            last_record=max(began, start),
             end_lsn=stop,
             last_commit=datetime.fromisoformat(commit[1]).replace(tzinfo=UTC) if commit else None,
             broken=broken,
@@ -108,6 +109,12 @@ def proof(text: str, timeline: int, start: int, end: int | None, segment_bytes: 
         last,
         offset,
     )
+
+
+def _is_beyond(error: str, last: str) -> bool:
+    """Whether reading ended because there is no file after the last."""
+    name = _FILE.search(error)
+    return "could not find file" in error and name is not None and name["name"] > last
 
 
 def _number(name: str, segment_bytes: int) -> int:

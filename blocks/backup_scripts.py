@@ -59,10 +59,12 @@ echo "ranges: $(sed -n '/^"WAL-Ranges"/,/^\\]/p' "$part/data/backup_manifest" | 
 """
 )
 
-# One file of a set that grows, from standard input; counted, for a connection that breaks looks like its end.
+# One file of a set that grows, from standard input; counted, for a connection that breaks looks like its end. What was
+# cleared away in the meantime does not come back as a set of one file.
 PUT: Final = """
 umask 077
-at=$R/sets/.$I.part/$NAME
+part=$R/sets/.$I.part; at=$part/$NAME
+[ -f "$part/data/backup_manifest" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
 mkdir -p "$(dirname "$at")" && cat >"$at" || exit 1
 [ "$(wc -c <"$at")" -eq "$BYTES" ] || refuse "$NAME did not arrive whole"
 """
@@ -70,9 +72,8 @@ mkdir -p "$(dirname "$at")" && cat >"$at" || exit 1
 COMMIT: Final = (
     PUT
     + """
-part=$R/sets/.$I.part
 rm -f "$part/group"
-sync -f "$part" && mv "$part" "$R/sets/$I" && sync "$R/sets" && echo kept
+sync -f "$part" && mv -T "$part" "$R/sets/$I" && sync "$R/sets" && echo kept
 """
 )
 
@@ -99,27 +100,33 @@ echo "system $(cat "$R/system" 2>/dev/null)"
 [ ! -f "$R/frozen" ] || echo "frozen $(head -n 1 "$R/frozen")"
 df -Pk "$R" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'
 cd "$R" && [ -d sets ] || exit 0
+find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -printf "named %h\\n" | sed "s,sets/,,"
 find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -exec sed "s/^/set /" {} +
 find sets -mindepth 2 -maxdepth 2 -name bad -exec grep -H "" {} + | sed "s,^sets/,bad ,; s,/bad:, ,"
 find sets -mindepth 2 -maxdepth 2 -name verified -exec grep -H "" {} + | sed "s,^sets/,verified ,; s,/verified:, ,"
 find sets -mindepth 3 -maxdepth 3 -path "*/in-use/*" | sed "s,^sets/,use ,; s,/in-use/, ,"
-find wal -mindepth 2 -maxdepth 2 -type f -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
+find wal -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
 find wal -mindepth 2 -maxdepth 2 -name "*.history" | while IFS= read -r f; do
   t=${f##*/}; echo "history ${t%.history} $(grep "^[0-9]" "$f" | tail -n 1)"
 done
 if [ -f wal/receiver ]; then
   newest=$(find wal -mindepth 2 -maxdepth 2 -type f -printf "%T@\\n" | sort -n | tail -n 1)
-  kill -0 "$(cat wal/receiver)" 2>/dev/null && alive=yes || alive=no
+  pid=$(cat wal/receiver); alive=no
+  # Without a connection it only waits for the primary to come back, and other processes get old numbers.
+  ! tr '\\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$R/wal/" ||
+    ! ls -l "/proc/$pid/fd" 2>/dev/null | grep -q socket: || alive=yes
   echo "receiver $alive $(($(date +%s) - ${newest%.*})) $(tail -n 1 wal/receiver.log 2>/dev/null)"
 fi
 """
 
-# Every file of one timeline under its own name, whichever stream has it; a whole one goes before a part of it.
+# Every file of one timeline under its own name, whichever stream has it; a whole one goes before a part of it. What a
+# full disk has cut off is no file of WAL: PostgreSQL itself takes none that is not of full size.
 FARM: Final = """
 farm=$(mktemp -d /tmp/salvor-wal.XXXXXX) || exit 1
 trap 'rm -rf "$farm"' EXIT
-newest() { find "$R/wal" -mindepth 2 -maxdepth 2 -type f -name "$1" -printf "%f %h\\n" | sort -k1,1 -k2,2r |
-  awk -v first="$FIRST" -v below="$BELOW" \
+newest() {
+  find "$R/wal" -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -name "$1" -printf "%f %h\\n" |
+    sort -k1,1 -k2,2r | awk -v first="$FIRST" -v below="$BELOW" \
     '!seen[$1]++ && substr($1, 1, 24) >= first && (below == "" || substr($1, 1, 24) < below) { print $2 "/" $1 }'
 }
 newest "$T????????????????" | xargs -r -d "\\n" ln -s -t "$farm"
@@ -128,7 +135,9 @@ newest "$T????????????????.partial" | while IFS= read -r f; do
 done
 """
 
-# pg_waldump compares the checksum of every record, and says where it could not go on.
+# pg_waldump compares the checksum of every record, and says where it could not go on. It is told to stop before the
+# first hole, for it waits 5 s for a file that is not there. The last record and the last commit before the place where
+# reading ended are looked for backwards: the newest file may hold neither.
 PROVE: Final = (
     FARM
     + """
@@ -136,38 +145,73 @@ TZ=UTC; export TZ
 last=$(ls "$farm" | tail -n 1)
 [ -n "$last" ] || refuse "there is no WAL of timeline $T from $START on"
 echo "last $last"
-said=$("$B/pg_waldump" -q -p "$farm" -t "$((0x$T))" -s "$START" ${END:+-e "$END"} 2>&1) || echo "said $said"
-[ -z "$END" ] || exit 0
-# The last record, and the last commit, are looked for backwards: the newest file may hold neither.
-first=$(ls "$farm" | head -n 1)
+lsn() { printf "%X/%X" $(($1 >> 32)) $(($1 & 0xFFFFFFFF)); }
+bytes() { high=${1%/*}; low=${1#*/}; echo $(((0x$high << 32) + 0x$low)); }
+name() { printf "%s%08X%08X" "$T" $(($1 >> 32)) $((($1 & 0xFFFFFFFF) / SEGMENT)); }
+whole=$(ls "$farm" | awk -v from="$FIRST" -v segment="$SEGMENT" '
+  function hex(text, i, n) {
+    for (i = 1; i <= length(text); i++) n = n * 16 + index("0123456789ABCDEF", substr(text, i, 1)) - 1
+    return n
+  }
+  function at(name) { return hex(substr(name, 9, 8)) * 4294967296 + hex(substr(name, 17, 8)) * segment }
+  BEGIN { next_one = at(from) }
+  at($1) == next_one { next_one += segment; next }
+  { exit }
+  END { printf "%.0f", next_one }')
+beyond=$(name "$whole"); goal=$(bytes "${END:-$(lsn "$whole")}")
+[ "$goal" -le "$whole" ] || goal=$whole
+said=""
+if [ "$beyond" != "$FIRST" ]; then
+  said=$("$B/pg_waldump" -q -p "$farm" -t "$((0x$T))" -s "$START" -e "$(lsn "$goal")" 2>&1) && said=""
+fi
+short=""
+if [ -n "$END" ]; then [ "$(bytes "$END")" -le "$whole" ] || short=yes
+else [ "$(printf "%s\\n%s\\n" "$last" "$beyond" | sort | head -n 1)" = "$last" ] || short=yes; fi
+[ -n "$said" ] || [ -z "$short" ] || said="could not find file \\"$beyond\\""
+[ -z "$said" ] || { said=$(echo "$said" | tail -n 1); echo "said $said"; }
+stop=$(echo "$said" | sed -n 's,.*error in WAL record at .* \\(at\\|LSN\\) \\([0-9A-F]*/[0-9A-F]*\\).*,\\2,p')
+stop=${stop:-$(lsn "$goal")}; most=$(name "$(($(bytes "$stop") - 1))")
+first=$(ls "$farm" | head -n 1); later=""
 dump() {
-  if [ "$file" = "$first" ]; then "$B/pg_waldump" -p "$farm" -t "$((0x$T))" -s "$START" "$@"
-  else "$B/pg_waldump" -p "$farm" "$@" "$file"; fi 2>/dev/null
+  [ "$file" != "$first" ] || set -- -s "$START" "$@"
+  [ "${later:-$file}" != "$most" ] || set -- -e "$stop" "$@"
+  "$B/pg_waldump" -p "$farm" -t "$((0x$T))" "$@" "$file" ${later:+"$later"} 2>/dev/null
 }
-for file in $(ls -r "$farm" | head -n 3); do
+# Two files at a time, for a record may begin in the one and end in the other.
+for file in $(ls -r "$farm" | awk -v most="$most" 'substr($1, 1) <= most'); do
   [ -n "${record:-}" ] || record=$(dump | tail -n 1)
   [ -n "${commit:-}" ] || commit=$(dump -r Transaction | grep "desc: COMMIT" | tail -n 1)
+  [ -z "${record:-}" ] || [ -z "${commit:-}" ] || break
+  later=$file
 done
 echo "record ${record:-}"
 echo "commit ${commit:-}"
 """
 )
 
-# Written bytes behind the place where reading ended, beyond a record that was cut off: then it is no natural end.
+# Pages of this very file behind the place where reading ended, beyond a record that was cut off: then it is no natural
+# end. A file that was written over an old one has pages of that one behind its end; they say so themselves.
 BEHIND: Final = (
     FARM
     + """
 file=$farm/$NAME
 length=$(od -An -tu4 -j"$OFFSET" -N4 "$file" | tr -d " ")
 [ "${length:-0}" -le 1048576 ] || length=0
-tail -c "+$((OFFSET + length + length / 100 + 8192))" "$file" | tr -d "\\000" | head -c 1 | wc -c
+page=$(((OFFSET + length + length / 100 + 8191) / 8192)); most=$((page + 8))
+while [ $page -lt $most ] && [ $((page * 8192)) -lt $SEGMENT ]; do
+  [ "$(od -An -tu8 -j$((page * 8192 + 8)) -N8 "$file" | tr -d " ")" != $((BASE + page * 8192)) ] ||
+    { echo behind; exit 0; }
+  page=$((page + 1))
+done
 """
 )
 
+# Only a set that is there gets a mark: a folder that is made for the mark alone would be in the way of the set itself.
 USE: Final = """
 for set in $SETS; do
-  mkdir -p "$R/sets/$set/in-use" && : >"$R/sets/$set/in-use/$RUN" && [ -f "$R/sets/$set/set.json" ] ||
-    refuse "the set $set is no longer there"
+  at=$R/sets/$set
+  { [ -d "$at/in-use" ] || mkdir "$at/in-use" || [ -d "$at/in-use" ]; } 2>/dev/null &&
+    : >"$at/in-use/$RUN" && [ -f "$at/set.json" ] || refuse "the set $set is no longer there"
 done
 """
 UNUSE: Final = 'rm -f "$R"/sets/*/in-use/"$RUN"\n'
@@ -181,9 +225,9 @@ EXPIRE: Final = """
 for set in $SETS; do
   [ -d "$R/sets/$set" ] || continue
   [ -z "$(ls -A "$R/sets/$set/in-use" 2>/dev/null)" ] || { echo "kept $set: a run restores from it"; continue; }
-  mv "$R/sets/$set" "$R/sets/.$set.expired" || exit 1
+  mv -T "$R/sets/$set" "$R/sets/.$set.expired" || exit 1
   if [ -n "$(ls -A "$R/sets/.$set.expired/in-use" 2>/dev/null)" ]; then
-    mv "$R/sets/.$set.expired" "$R/sets/$set"; echo "kept $set: a run restores from it"; continue
+    mv -T "$R/sets/.$set.expired" "$R/sets/$set" || exit 1; echo "kept $set: a run restores from it"; continue
   fi
   echo "expired $set"
 done

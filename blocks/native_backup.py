@@ -47,7 +47,7 @@ class NativeRepository:
 
     def look(self, deadline: float = 60.0) -> Listing:
         """List sets, WAL, free space: one round trip."""
-        return listing(self._run(sh.LIST, deadline, "be read").out, self.segment_bytes)
+        return listing(self._run(sh.LIST, deadline, "be read", SEGMENT=self.segment_bytes).out, self.segment_bytes)
 
     def prove(
         self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0, *, below: int | None = None
@@ -62,9 +62,10 @@ class NativeRepository:
             "START": shown(start),
             "FIRST": wal_name(timeline, start, size),
             "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
+            "SEGMENT": size,
         }
         found, last, offset = self._read_on(values, timeline, start, end, deadline)
-        while offset >= 0 and self._written_behind(values, last, offset, deadline):
+        while offset >= 0 and self._written_behind(values, found, (last, offset), deadline):
             # Either that is damage, or more has arrived since.
             again, last, offset = self._read_on(values, timeline, start, end, deadline)
             if again.end_lsn == found.end_lsn:
@@ -84,8 +85,12 @@ class NativeRepository:
             return none, "", -1
         return proof(done.out, timeline, start, end, self.segment_bytes)
 
-    def _written_behind(self, values: dict[str, str | int], last: str, offset: int, deadline: float) -> bool:
-        return self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out.strip() != "0"
+    def _written_behind(
+        self, values: dict[str, str | int], found: WalProof, place: tuple[str, int], deadline: float
+    ) -> bool:
+        (last, offset), base = place, found.end_lsn - place[1]
+        done = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base)
+        return bool(done.out.strip())
 
     # --- keeping
 
