@@ -61,11 +61,11 @@ class Restic:
     def open(self, *, make: bool, deadline: float = 120.0) -> str:
         """See whether the place is there, and free it of a run that died; MAKE it where there is none yet."""
         try:
-            self._run("restic unlock", deadline, "be opened", writes=True)
+            self._run(self._restic("unlock"), deadline, "be opened", writes=True)
         except NoPlace:
             if not make:
                 raise
-            self._run("restic init >&2", deadline, "be made", writes=True)
+            self._run(f"{self._restic('init')} >&2", deadline, "be made", writes=True)
             return "made"
         return "there"
 
@@ -82,8 +82,9 @@ class Restic:
         """Keep PATHS with a set, and give the snapshot's id. Those that are not absolute lie INSIDE that folder."""
         excluded = [f"--exclude={each}" for each in exclude]
         tags = ["--tag", set_id, "--tag", what, "--host", self.owner]
-        backup = f"backup() {{ {self._restic('backup', *tags, *excluded, '--', *paths)} 2>&1; }}\n"
-        done = self._run(backup + sh.KEEP, deadline, f"keep the {what} of a set", writes=True, INSIDE=inside)
+        body = f"backup() {{ {self._restic('backup', *tags, *excluded, '--', *paths)} 2>&1; }}\n"
+        body += f'forget() {{ {self._restic("forget")} "$@"; }}\n{sh.KEEP}'
+        done = self._run(body, deadline, f"keep the {what} of a set", writes=True, INSIDE=inside)
         return str(_SAVED.findall(done.out)[-1])
 
     def snapshots(self, deadline: float = 60.0) -> tuple[Snapshot, ...]:

@@ -7,6 +7,7 @@ from typing import Final
 # Nothing secret stands on a command line: first the password, then the address, then what else the place asks for.
 OPEN: Final = """
 umask 077
+[ -w "${TMPDIR:-/tmp}" ] || unset TMPDIR
 command -v restic >/dev/null || refuse "there is no restic on the repository's host: install Debian's package restic"
 IFS= read -r RESTIC_PASSWORD; IFS= read -r RESTIC_REPOSITORY
 export RESTIC_PASSWORD RESTIC_REPOSITORY
@@ -21,13 +22,15 @@ case $RESTIC_REPOSITORY in /*)
 esac
 """
 
-# A file that was there when the folder was read and is gone when it is opened is met once, not three times.
+# A file may go between the look at its folder and its turn: then once more. What lacks a file is no snapshot of a set.
 KEEP: Final = """
 cd "$INSIDE" || exit 1
-for attempt in 1 2 3; do
-  backup; rc=$?
+for attempt in 1 2; do
+  said=$(backup); rc=$?
   [ $rc -eq 3 ] || break
+  forget $(echo "$said" | sed -n "s/^snapshot \\([0-9a-f]*\\) saved$/\\1/p") >&2
 done
+echo "$said"
 exit $rc
 """
 

@@ -1,0 +1,187 @@
+"""What restic keeps comes back; what is wrong with its place is said in one sentence."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from blocks.backup_repository import ResticPlace
+from blocks.errors import Misconfigured, Transient
+from blocks.postgres_host import ScriptFailed
+from blocks.restic import NoPlace
+from tests.blocks.servers import free_port, run, scratch
+from tests.stores import PASSWORD, SFTP_SERVER, flip_a_bit, needs_restic, restic, s3, write
+
+pytestmark = needs_restic
+S3_KEYS = "AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY='very secret'"
+
+
+@pytest.fixture(scope="module")
+def kept():
+    """Give a folder with a place of restic, in which one file was kept with the set s1."""
+    with scratch() as root:
+        write(root / "app" / "data.json", '{"a": 1}')
+        it = restic(root / "place")
+        assert it.open(make=True) == "made"
+        it.keep([str(root / "app")], "s1", "files", 60)
+        yield root
+
+
+@pytest.fixture
+def folder(kept):
+    """Give a copy of that folder, to break."""
+    with scratch() as root:
+        run("cp", "-a", kept / "place", root / "place")
+        yield root
+
+
+def test_what_is_kept_is_listed_by_its_set_and_comes_back(kept: Path) -> None:
+    """It comes back under its whole path, and once more is not twice."""
+    it = restic(kept / "place")
+    (snapshot,) = it.snapshots()
+    assert (snapshot.set_id, snapshot.what) == ("s1", "files")
+    assert it.read(snapshot.id, f"{kept}/app/data.json") == '{"a": 1}'
+    assert it.restore(snapshot.id, str(kept / "back"), 60) == "restored"
+    assert (kept / "back" / str(kept / "app" / "data.json").lstrip("/")).read_text() == '{"a": 1}'
+    assert it.restore(snapshot.id, str(kept / "back"), 60) == "already there"
+
+
+def test_a_restore_that_was_killed_begins_again(kept: Path) -> None:
+    """What it had left is replaced, and nothing else is."""
+    it, into = restic(kept / "place"), kept / "again"
+    (snapshot,) = it.snapshots()
+    write(into / ".salvor-part" / "half.json", "{")
+    it.restore(snapshot.id, str(into), 60)
+    assert not list(into.rglob("half.json"))
+    with pytest.raises(Misconfigured, match="is not empty"):
+        it.restore("another", str(into), 60)
+
+
+def test_a_file_that_cannot_be_read_is_no_whole_snapshot(kept: Path) -> None:
+    """The sentence names the file, and nothing is left that could be taken for the files of that set."""
+    write(kept / "closed" / "secret", "x").chmod(0)
+    if os.geteuid() == 0:
+        os.chown(kept / "closed" / "secret", 0, 0)
+    it = restic(kept / "place")
+    with pytest.raises(ScriptFailed, match=r"Not every file could be read.*closed/secret"):
+        it.keep([str(kept / "closed")], "s2", "files", 60)
+    assert [each.set_id for each in it.snapshots()] == ["s1"]
+
+
+def test_forgetting_leaves_what_is_not_named(folder: Path) -> None:
+    """Only the snapshots that are named go."""
+    it = restic(folder / "place")
+    write(folder / "more", "2")
+    it.keep([str(folder / "more")], "s2", "files", 60)
+    first, second = it.snapshots()
+    it.forget((first.id,), 60)
+    assert [each.id for each in it.snapshots()] == [second.id]
+
+
+def test_a_flipped_bit_in_a_pack_is_found_and_named(folder: Path) -> None:
+    """Reading what is kept is what finds it; the restore fails as well, instead of giving something else."""
+    it = restic(folder / "place")
+    assert it.verify(60) == ""
+    flip_a_bit(folder / "place")
+    assert "does not match" in it.verify(60)
+    with pytest.raises(ScriptFailed, match=r"could not be restored"):
+        it.restore(it.snapshots()[0].id, str(folder / "back"), 60)
+
+
+def test_another_password_is_said_and_never_shown(kept: Path) -> None:
+    """The sentence says what is wrong; neither password is in it."""
+    with pytest.raises(Misconfigured, match="password .* is another one") as caught:
+        restic(kept / "place", password="not the pass phrase").snapshots()
+    assert "not the pass" not in str(caught.value)
+    assert PASSWORD not in str(caught.value)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can take a folder away from the database's user")
+def test_a_place_that_cannot_be_written_still_gives_what_it_holds(folder: Path) -> None:
+    """Keeping is refused at once; listing and restoring work."""
+    run("chmod", "-R", "a-w", folder / "place")
+    it = restic(folder / "place")
+    with pytest.raises(Misconfigured, match="cannot be written"):
+        it.keep(["/etc/hostname"], "s2", "files", 60)
+    assert it.restore(it.snapshots()[0].id, str(folder / "back"), 60) == "restored"
+
+
+def test_a_place_that_is_not_there_is_not_made_unasked(folder: Path) -> None:
+    """A disk that is not mounted must not become a second, empty place."""
+    with pytest.raises(NoPlace, match="There is no restic repository at"):
+        restic(folder / "nowhere").open(make=False)
+    assert not (folder / "nowhere").exists()
+
+
+def test_a_place_that_does_not_answer_is_transient() -> None:
+    """Asking again later may help."""
+    nobody = f"s3:http://127.0.0.1:{free_port()}/backups"
+    with pytest.raises(Transient, match="cannot be reached"):
+        restic(nobody, environment=S3_KEYS).snapshots()
+
+
+def test_an_s3_keeps_it_too() -> None:
+    """Over HTTP, with keys that stand on no command line."""
+    with s3() as address, scratch() as root:
+        write(root / "data.json", "{}")
+        it = restic(address, environment=S3_KEYS)
+        it.open(make=True)
+        snapshot = it.keep([str(root / "data.json")], "s1", "files", 60)
+        assert it.verify(60) == ""
+        assert it.restore(snapshot, str(root / "back"), 60) == "restored"
+
+
+@pytest.mark.skipif(not Path(SFTP_SERVER).exists(), reason="Debian's openssh-sftp-server is not installed")
+def test_an_sftp_server_keeps_it_too(folder: Path) -> None:
+    """Through the command that leads to it, which is an option of the block."""
+    it = restic(f"sftp:anybody@vault:{folder}/place", options=[f"sftp.command={SFTP_SERVER}"])
+    write(folder / "data.json", "{}")
+    snapshot = it.keep([str(folder / "data.json")], "s2", "files", 60)
+    assert it.restore(snapshot, str(folder / "back"), 60) == "restored"
+
+
+def test_nothing_secret_stands_on_a_command_line(kept: Path) -> None:
+    """Neither in the script, which everybody sees in the list of processes."""
+    it = restic(kept / "place", environment=S3_KEYS)
+    seen: list[str] = []
+
+    class Spy(type(it.control)):  # type: ignore[misc]  # whatever kind of control it is
+        def run(self, script, deadline_seconds, **more):
+            seen.append(script)
+            return super().run(script, deadline_seconds, **more)
+
+    restic_seen = type(it)(it.place, Spy.model_validate(it.control.model_dump()), it.owner)
+    restic_seen.snapshots()
+    assert len(seen) == 1
+    assert not [secret for secret in (PASSWORD, "very secret", "key") if secret in seen[0]]
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("password", "", "give its repository a password"),
+        ("password", "two\nlines", "of one line"),
+        ("repository", "rest:https://me:secret@vault/", "password in the address"),
+        ("environment", "AWS_SECRET", "NAME=value"),
+    ],
+)
+def test_a_form_that_is_filled_in_wrong_says_so(field: str, value: str, said: str) -> None:
+    """Before anything is run, and without what was filled in."""
+    with pytest.raises(ValidationError, match=said) as caught:
+        ResticPlace.model_validate({"repository": "/place", "password": "good"} | {field: value})
+    assert "secret@" not in str(caught.value)
+
+
+def test_without_restic_its_package_is_named(kept: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the host reads what to install."""
+    programs = kept / "programs"
+    run("mkdir", "-p", programs)
+    for name in ("sh", "id"):
+        (programs / name).symlink_to(shutil.which(name) or "")
+    monkeypatch.setenv("PATH", str(programs))
+    with pytest.raises(Misconfigured, match="install Debian's package restic"):
+        restic(kept / "place").snapshots()
