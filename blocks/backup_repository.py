@@ -131,6 +131,12 @@ class BackupRepository(Block):
         "than half of it is a warning.",
     )
 
+    @model_validator(mode="after")
+    def _is_elsewhere(self) -> Self:
+        if self.restic.offsite and f"{self.restic.repository}/".startswith(f"{self.directory}/"):
+            raise ValueError(f"{self.restic.repository} is no other place than the repository: give restic another.")
+        return self
+
 
 class Scratch(Block):
     """Where a drill may build a copy of the database, and nothing else lives."""

@@ -22,6 +22,14 @@ HEALTHY = "no errors were found"  #: the only proof that `restic check` gives
 UNREAD = 3  #: exit code when a file could not be kept
 _SAVED = re.compile(r"^snapshot ([0-9a-f]+) saved", re.MULTILINE)
 _ERROR = re.compile(r"^(?:error:|error for|ignoring error for|Pack ID|Fatal:|Could not)", re.IGNORECASE)
+
+
+class NoPlace(Misconfigured):
+    """There is no restic repository at the place where it should be."""
+
+    code = 22
+
+
 #: What restic and its drivers say, and what it means; the first that is found counts.
 _SAYS: tuple[tuple[str, type[SalvorError], str], ...] = (
     (r"wrong password", Misconfigured, "the password of {place} is another one: correct it; a lost one has no remedy"),
@@ -30,6 +38,7 @@ _SAYS: tuple[tuple[str, type[SalvorError], str], ...] = (
         Transient,
         "{place} cannot be reached ({said})",
     ),
+    (r"ignoring error|verification failed|does not match", ScriptFailed, "what {place} holds is damaged ({said})"),
     (r"already locked", Transient, "somebody else is at work in {place} ({said})"),
     (
         r"read-only file system|permission denied|access ?denied",
@@ -38,16 +47,10 @@ _SAYS: tuple[tuple[str, type[SalvorError], str], ...] = (
     ),
     (
         r"does not exist|no such file or directory|is there a repository",
-        Misconfigured,
+        NoPlace,
         "there is no restic repository at {place}",
     ),
 )
-
-
-class NoPlace(Misconfigured):
-    """There is no restic repository at the place where it should be."""
-
-    code = 22
 
 
 @dataclass(frozen=True)
@@ -151,7 +154,7 @@ class Restic:
             if re.search(pattern, text, re.IGNORECASE):
                 place = self._masked(self.place.repository)
                 worded = sentence.format(place=place, said=said)
-                raise (NoPlace if "no restic repository" in sentence else kind)(f"{worded[:1].upper()}{worded[1:]}.")
+                raise kind(f"{worded[:1].upper()}{worded[1:]}.")
         raise ScriptFailed(f"restic's place could not {what}: {said}.", done.rc)
 
     def _masked(self, text: str) -> str:

@@ -41,9 +41,9 @@ def restic(repository: Path | str, **more: object) -> Restic:
     return Restic(place, HERE, "orders")
 
 
-def flip_a_bit(repository: Path) -> None:
-    """Change one bit in the largest pack of a place of restic."""
-    pack = max((repository / "data").glob("*/*"), key=lambda path: path.stat().st_size)
+def flip_a_bit(repository: Path, pack: Path | None = None) -> None:
+    """Change one bit in a pack of a place of restic; in the largest, when none is named."""
+    pack = pack or max((repository / "data").glob("*/*"), key=lambda path: path.stat().st_size)
     content = bytearray(pack.read_bytes())
     content[len(content) // 3] ^= 1
     pack.chmod(0o600)
