@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import json
 import shlex
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -19,6 +20,7 @@ from blocks.node_control import NodeControl
 from blocks.node_scripts import REFUSED, labelled, script
 from blocks.postgres_host import ScriptFailed
 
+BATCH = 50  #: files that are read at a time
 REDIS_DUMP = "salvor-redis/dump.rdb"  #: where the keys of Redis are, in a snapshot
 
 
@@ -67,11 +69,8 @@ class HostFiles:
 
     def broken_json(self, paths: list[str], deadline: float) -> dict[str, str]:
         """Parse each of PATHS, and say what is wrong with which."""
-        if not paths:
-            return {}
-        texts = self._run(sh.CONTENTS, deadline, "be read", stdin="\0".join(paths) + "\0").out.splitlines()
         wrong: dict[str, str] = {}
-        for path, text in zip(paths, texts, strict=True):
+        for path, text in self._contents(paths, deadline):
             try:
                 json.loads(base64.b64decode(text))
             except json.JSONDecodeError as error:  # where it is broken, and nothing of what it holds
@@ -84,24 +83,16 @@ class HostFiles:
 
     def dump_redis(self, url: str, into: str, deadline: float) -> int:
         """Let the Redis at URL send all its keys into the file INTO, and give how many arrived."""
-        parts = urlsplit(url)
-        if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
-            raise Misconfigured("redis_url of the repository is no redis://host:port: correct it.")
-        values = {
-            "HOST": parts.hostname,
-            "PORT": str(parts.port or 6379),
-            "ROLE": unquote(parts.username or ""),
-            "TLS": "--tls" if parts.scheme == "rediss" else "",
-        }
-        body, password = sh.REDIS_DUMP + sh.REDIS_COUNT, unquote(parts.password or "")
+        values, password = _address(url)
+        body = sh.REDIS_DUMP + sh.REDIS_COUNT
         done = self._run(
             body, deadline, "take the keys of Redis", stdin=f"{password}\n", writes=False, INTO=into, **values
         )
-        return int(labelled(done.out)["keys"])
+        return _keys(done)
 
     def count_redis(self, dump: str, deadline: float) -> int:
         """Count the keys in a dump, every checksum compared."""
-        return int(labelled(self._run(sh.REDIS_COUNT, deadline, "count keys", INTO=dump).out)["keys"])
+        return _keys(self._run(sh.REDIS_COUNT, deadline, "count keys", INTO=dump))
 
     def drop_dump(self, dump: str, deadline: float = 60.0) -> None:
         """Remove the folder of a dump, which is kept elsewhere now."""
@@ -112,6 +103,12 @@ class HostFiles:
         self._run(sh.REDIS_LAY, deadline, "be laid out", writes=True, INTO=folder)
 
     # --- how
+
+    def _contents(self, paths: list[str], deadline: float) -> Iterator[tuple[str, str]]:
+        for first in range(0, len(paths), BATCH):
+            some = paths[first : first + BATCH]
+            texts = self._run(sh.CONTENTS, deadline, "be read", stdin="\0".join(some) + "\0").out.splitlines()
+            yield from zip(some, texts, strict=True)
 
     def _fingerprint(self, path: str, sha256: str) -> str:
         if not PurePosixPath(path).name.startswith(".env"):
@@ -127,6 +124,27 @@ class HostFiles:
         if done.rc != 0:
             raise ScriptFailed(f"The files on the repository's host could not {what}: {done.said}.", done.rc)
         return done
+
+
+def _address(url: str) -> tuple[dict[str, str], str]:
+    """Read redis://user:password@host:port; the password goes its own way."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port or 6379
+    except ValueError:  # its words may hold a piece of the password
+        parts, port = urlsplit(""), 0
+    if parts.scheme not in {"redis", "rediss"} or not parts.hostname:
+        raise Misconfigured("redis_url of the repository is no redis://user:password@host:port: correct it.")
+    tls = "--tls" if parts.scheme == "rediss" else ""
+    values = {"HOST": parts.hostname, "PORT": str(port), "ROLE": unquote(parts.username or ""), "TLS": tls}
+    return values, unquote(parts.password or "")
+
+
+def _keys(done: Completed) -> int:
+    said = labelled(done.out).get("keys", "")
+    if not said.isdigit():
+        raise ScriptFailed("redis-check-rdb does not say how many keys there are: is it of another version?")
+    return int(said)
 
 
 def _after(word: str, items: list[str]) -> tuple[str, ...]:

@@ -11,9 +11,11 @@ from blocks.kept_files import REDIS_DUMP, Marks
 from blocks.restic import NoPlace, Restic
 from tasks.backups.reach import Reach
 from tasks.backups.state import TakePlan
+from tasks.report import log
 
 #: So many fingerprints are kept with a set; restic proves the rest by itself.
 MOST = 2000
+LARGE = 2**25  #: bytes of JSON that are not parsed any more; its fingerprint is compared all the same
 DAYS = 30  #: in which every byte of a place that holds whole sets is read once
 NO_RESTIC = "files and Redis are kept by restic: fill in restic of the repository's block"
 
@@ -67,7 +69,10 @@ def _keep_files(at: Reach, restic: Restic, plan: TakePlan, dump: list[str], said
             return
         restic.keep([*before.paths, *dump], plan.set_id, "files", seconds, inside=at.block.directory)
         after = at.host_files.marks(list(before.paths), seconds) if before.paths else Marks()
-        said["files"] = before.settled(after)[:MOST]
+        found = before.settled(after)
+        said["files"] = found[:MOST]
+        if len(found) > MOST:
+            log(f"  {len(found)} files are kept, and fingerprints of the first {MOST}")
         if wrong := restic.verify(seconds, share(at)):
             said["missing"] += (f"restic's place is damaged: {wrong}",)
     except SalvorError as error:
@@ -106,6 +111,7 @@ def compare_files(at: Reach, set_id: str, into: str, seconds: float = 3600.0) ->
     back = at.host_files.marks([into], seconds, below=into).files
     wrong = [said for each in made.files if (said := _differs(each, back.get(each.path)))]
     texts = [each.path for each in made.files if each.path.endswith(".json") and each.path in back]
+    texts = [path for path in texts if back[path].bytes < LARGE]
     broken = at.host_files.broken_json([f"{into}{path}" for path in texts], seconds)
     wrong += [f"{path.removeprefix(into)} is no JSON ({why})" for path, why in broken.items()]
     said = f"{len(made.files)} files"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from blocks.backup_repository import ResticPlace
 from blocks.errors import Misconfigured, Transient
 from blocks.postgres_host import ScriptFailed
 from blocks.restic import NoPlace
-from tests.blocks.servers import free_port, run, scratch
+from tests.blocks.servers import dropping, free_port, run, scratch
+from tests.lab.processes import wait_until
 from tests.stores import PASSWORD, SFTP_SERVER, flip_a_bit, needs_restic, restic, s3, write
 
 pytestmark = needs_restic
@@ -107,6 +109,22 @@ def test_a_place_that_is_not_there_is_not_made_unasked(folder: Path) -> None:
     with pytest.raises(NoPlace, match="There is no restic repository at"):
         restic(folder / "nowhere").open(make=False)
     assert not (folder / "nowhere").exists()
+
+
+def test_what_a_killed_run_has_locked_is_free_again(kept: tuple[Path, Snapshot], folder: Path) -> None:
+    """While somebody is at work there, nothing is removed; when he is dead, his lock is no obstacle."""
+    it = restic(folder / "place")
+    argv = ["restic", "--no-cache", "-r", str(folder / "place"), "backup", "--stdin"]
+    env = {"RESTIC_PASSWORD": PASSWORD, "PATH": os.environ["PATH"]}
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, cwd="/", **dropping()
+    ) as other:
+        wait_until(lambda: list((folder / "place" / "locks").iterdir()), 30, "restic to be at work")
+        with pytest.raises(Transient, match="somebody else is at work"):
+            it.forget((kept[1].id,), 60)
+        other.kill()
+    assert it.open(make=False) == "there"
+    it.forget((kept[1].id,), 60)
 
 
 def test_a_place_that_does_not_answer_is_transient() -> None:

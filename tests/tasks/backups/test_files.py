@@ -202,6 +202,15 @@ def test_a_file_that_changes_while_it_is_kept_has_no_fingerprint() -> None:
     assert [each.sha256 for each in before.settled(later)] == ["aa", "", ""]
 
 
+@pytest.mark.parametrize("url", ["http://127.0.0.1", "redis://:top/secret@127.0.0.1", "redis://:top secret:x@[::1"])
+def test_an_address_of_redis_that_is_none_is_said_without_its_password(another: Shop, url: str) -> None:
+    """Also where the password is what spoils it."""
+    with pytest.raises(Misconfigured, match="redis_url") as caught:
+        another.at.host_files.dump_redis(url, "/nowhere/dump.rdb", 5)
+    assert "secret" not in str(caught.value)
+    assert "top" not in str(caught.value)
+
+
 def test_without_a_place_the_form_is_named(another: Shop) -> None:
     """Files that are to be kept, and no restic to keep them."""
     another.block.restic = ResticPlace()
