@@ -129,7 +129,7 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        text = made.model_dump_json(exclude={"bad", "verified_at", "in_use"}) + "\n"
+        text = made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"}) + "\n"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 
@@ -142,6 +142,10 @@ class NativeRepository:
     def condemn(self, name: str, why: str, deadline: float = 10.0) -> None:
         """Write down that the set NAME must not be used."""
         self._write(sh.CONDEMN, deadline, "mark a set", I=name, WHY=why)
+
+    def mark_offsite(self, name: str, where: str, deadline: float = 10.0) -> None:
+        """Write down WHERE a copy of the set NAME is, or why there is none."""
+        self._write(sh.OFFSITE, deadline, "mark a set", I=name, WHERE=" ".join(where.split()))
 
     # --- holding and expiring
 
