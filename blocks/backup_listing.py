@@ -7,6 +7,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 
 from pydantic import ValidationError
 
@@ -15,13 +16,14 @@ from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver,
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
 _AT = re.compile(r"(?:at|LSN) ([0-9A-F]+/[0-9A-F]+)")
+_SEAL = re.compile(r',"seal":"[0-9a-f]{64}"}$')
 _FILE = re.compile(r'file "?(?P<name>[0-9A-F]{24})')
 _RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+),.*lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 _COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
 def listing(text: str, segment_bytes: int) -> Listing:
-    """Read what LIST printed. A set whose record cannot be read is listed as bad, never left out."""
+    """Read what LIST printed. A set whose record is damaged is named, never left out."""
     said: dict[str, list[str]] = defaultdict(list)
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
@@ -31,10 +33,11 @@ def listing(text: str, segment_bytes: int) -> Listing:
     for each in said["use"]:
         name, _, run = each.partition(" ")
         users[name].append(run)
-    sets = (_set(each, found, users) for each in said["set"])
+    sets = [made for each in said["set"] if (made := _set(each, found, users))]
     return Listing(
         system_identifier="".join(said["system"]),
-        sets=tuple(sorted((each for each in sets if each), key=lambda each: each.id)),
+        sets=tuple(sorted(sets, key=lambda each: each.id)),
+        unreadable=tuple(sorted({*said["named"]} - {each.id for each in sets})),
         archive=Archive(
             segment_bytes=segment_bytes,
             files=tuple(sorted(_files(said["wal"], segment_bytes), key=lambda f: (f.timeline, f.number, f.partial))),
@@ -48,14 +51,27 @@ def listing(text: str, segment_bytes: int) -> Listing:
 
 
 def _set(text: str, found: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
+    name, _, record = text.partition(" ")
+    seal = _SEAL.search(record)
+    if seal and seal[0] != _seal(record[: seal.start()]):
+        return None
     try:
-        content = json.loads(text)
-        name = content["id"]
+        content = json.loads(record)
         content |= {"bad": found["bad"].get(name, ""), "verified_at": found["verified"].get(name)}
         content |= {"offsite": found["offsite"].get(name, "")}
-        return BackupSet.model_validate(content | {"in_use": users.get(name, [])})
-    except (ValueError, KeyError, ValidationError):
+        made = BackupSet.model_validate(content | {"in_use": users.get(name, [])})
+    except (ValueError, TypeError, ValidationError):
         return None
+    return made if made.id == name else None
+
+
+def sealed(record: str) -> str:
+    """Add a checksum to the RECORD of a set: a bit that is the other one would lead a recovery astray."""
+    return record[:-1] + _seal(record[:-1])
+
+
+def _seal(text: str) -> str:
+    return f',"seal":"{sha256(text.encode()).hexdigest()}"}}'
 
 
 def _files(names: list[str], segment_bytes: int) -> Iterator[WalFile]:

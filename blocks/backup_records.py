@@ -130,6 +130,7 @@ class Listing(Record):
 
     system_identifier: str = ""  #: empty when nothing was ever kept here
     sets: tuple[BackupSet, ...] = ()
+    unreadable: tuple[str, ...] = ()  #: sets whose record is damaged: they cannot be restored, and are never expired
     archive: Archive = Archive()
     free_bytes: int = 0
     frozen: str = ""  #: why nothing may be expired now

@@ -49,7 +49,8 @@ BASEBACKUP: Final = (
     + LOGIN
     + """
 part=$R/sets/.$I.part
-mkdir -p "$part" && ps -o pgid= -p $$ | tr -d " " >"$part/group" || exit 1
+mkdir "$part" || refuse "$part is already there: another backup takes this set"
+ps -o pgid= -p $$ | tr -d " " >"$part/group" || exit 1
 "$B/pg_basebackup" -d "$FROM" -D "$part/data" -c fast -X stream --no-password \
   ${PARENT:+-i "$R/sets/$PARENT/data/backup_manifest"} >&2 || exit
 "$B/pg_controldata" "$part/data"
@@ -103,7 +104,8 @@ echo "system $(cat "$R/system" 2>/dev/null)"
 df -Pk "$R" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'
 cd "$R" && [ -d sets ] || exit 0
 find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -printf "named %h\\n" | sed "s,sets/,,"
-find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -exec sed "s/^/set /" {} +
+find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -exec grep -H "" {} + |
+  sed "s,^sets/,set ,; s,/set.json:, ,"
 find sets -mindepth 2 -maxdepth 2 -name bad -exec grep -H "" {} + | sed "s,^sets/,bad ,; s,/bad:, ,"
 find sets -mindepth 2 -maxdepth 2 -name verified -exec grep -H "" {} + | sed "s,^sets/,verified ,; s,/verified:, ,"
 find sets -mindepth 2 -maxdepth 2 -name offsite -exec grep -H "" {} + | sed "s,^sets/,offsite ,; s,/offsite:, ,"
@@ -118,7 +120,8 @@ if [ -f wal/receiver ]; then
   # Without a connection it only waits for the primary to come back, and other processes get old numbers.
   ! tr '\\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$R/wal/" ||
     ! ls -l "/proc/$pid/fd" 2>/dev/null | grep -q socket: || alive=yes
-  echo "receiver $alive $(($(date +%s) - ${newest%.*})) $(tail -n 1 wal/receiver.log 2>/dev/null)"
+  now=$(date +%s); newest=${newest%.*}
+  echo "receiver $alive $((now - ${newest:-$now})) $(tail -n 1 wal/receiver.log 2>/dev/null)"
 fi
 """
 
@@ -249,13 +252,21 @@ STREAM: Final = (
     + """
 cd "$R/wal" || exit 1
 mine() { kill -0 "$1" 2>/dev/null && tr '\\000' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q "$R/wal/"; }
+# A file that a full disk has cut off while it was made, and that holds nothing yet, would stop the stream for ever.
+clear_short() {
+  find . -mindepth 2 -maxdepth 2 -name "*.partial" ! -size "${SEGMENT}c" | while IFS= read -r f; do
+    [ -n "$(tr -d '\\000' <"$f" | head -c 1 | od -An -tx1)" ] || rm -f "$f"
+  done
+}
 old=$(cat receiver 2>/dev/null)
 if [ -n "$old" ] && mine "$old"; then
+  ls -l "/proc/$old/fd" | grep -q socket: || clear_short
   [ "$ANEW" = yes ] || { echo "already streaming"; exit 0; }
   kill -TERM "$old"
   i=0; while mine "$old" && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
   ! mine "$old" || kill -KILL "$old"
 fi
+clear_short
 stream=$(ls -d [0-9]*Z 2>/dev/null | tail -n 1)
 [ "$ANEW" = no ] && [ -n "$stream" ] || { stream=$(date -u +%Y%m%dT%H%M%SZ); [ ! -d "$stream" ] || sleep 1
   stream=$(date -u +%Y%m%dT%H%M%SZ); mkdir "$stream" || exit 1; }

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from blocks import backup_scripts as sh
-from blocks.backup_listing import listing, proof, wal_name
+from blocks.backup_listing import listing, proof, sealed, wal_name
 from blocks.backup_records import BackupSet, Listing, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
 from blocks.node_command import Completed
@@ -129,7 +129,8 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        text = made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"}) + "\n"
+        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"})) + "
+"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 
@@ -177,7 +178,8 @@ class NativeRepository:
     def stream(self, source: str, system_identifier: str, deadline: float = 30.0, *, anew: bool = False) -> str:
         """See to it that WAL streams into the repository; ANEW: into a new folder, because the history has forked."""
         conninfo, password = without_password(source)
-        values = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT, "ANEW": "yes" if anew else "no"}
+        values: dict[str, str | int] = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT}
+        values |= {"ANEW": "yes" if anew else "no", "SEGMENT": self.segment_bytes}
         return self._write(sh.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
 
     def unstream(self, deadline: float = 10.0) -> None:

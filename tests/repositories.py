@@ -127,11 +127,18 @@ class Past:
                 self.sql("SELECT pg_switch_wal()")
         self.commit(7)
         self.commit(8, more="repeat('x', 60000)")
-        wait_until(self._arrived, 20, "the WAL to arrive in the repository")
+        self.await_arrival()
+        self.pristine.native.unstream()  # from now on the slot is whose test wants it
 
-    def _arrived(self) -> bool:
+    def await_arrival(self) -> None:
+        """Wait until all WAL that there is now is on the repository's disk."""
+        wanted = lsn(str(self.sql("SELECT pg_current_wal_insert_lsn()")[0][0]))
         query = "SELECT flush_lsn - '0/0' FROM pg_stat_replication WHERE application_name = 'salvor_backup'"
-        return any(row[0] is not None and row[0] >= self.ends[8] for row in self.sql(query))
+
+        def arrived() -> bool:
+            return any(row[0] is not None and row[0] >= wanted for row in self.sql(query))
+
+        wait_until(arrived, 20, "the WAL to arrive in the repository")
 
     @cached_property
     def pristine(self) -> Copy:
@@ -145,8 +152,7 @@ class Past:
         """Give a copy of the repository; nothing streams into it."""
         path = self._folder() / "repository"
         subprocess.run(["cp", "-al", self.pristine.path, path], check=True)
-        for name in ("receiver", "receiver.log"):
-            (path / "wal" / name).unlink()
+        (path / "wal" / "receiver.log").unlink()
         return Copy(self, path, **block)
 
     def control(self, before: str = "") -> CommandControl:

@@ -55,6 +55,8 @@ def unlooked_take(plan: TakePlan, after: View | None, *, checksums: bool) -> tup
     if after is None:
         return ()
     said = ["That it can be restored: only backup-drill proves that."]
+    if after.listing and after.listing.unreadable:
+        said.append(f"{', '.join(after.listing.unreadable)}: the record is damaged, so the set is of no use.")
     if not checksums:
         said.append("Pages that the disk has changed: the cluster has no data checksums (pg_checksums --enable).")
     if not plan.stream:
