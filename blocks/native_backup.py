@@ -129,8 +129,7 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"})) + "
-"
+        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"})) + "\n"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 
