@@ -127,7 +127,7 @@ def test_a_start_and_a_failover_say_what_they_lose():
 
 def test_a_failover_leaves_the_lease_of_the_cluster_to_the_flow_that_does_it():
     """Else both would wait for each other."""
-    assert decided(gone(), standby("n2")).plan.resource == "recovery.disasters.orders"
+    assert decided(gone(), standby("n2")).plan.resource == "recovery.disaster.orders"
     assert decided(down()).plan.resource == "recovery.postgres.orders"
 
 

@@ -248,7 +248,7 @@ def test_a_drill_touches_nobody():
         view(primary("n1"), standby("n2"), kept=KEPT), DrillPolicy(what="latest"), gone("scratch", system_identifier="")
     ).plan
     assert (plan.node, plan.in_place, plan.others, plan.salvage_from) == ("scratch", False, (), 0)
-    assert (plan.resource, plan.protect) == ("recovery.drills.orders", False)
+    assert (plan.resource, plan.protect) == ("recovery.drill.orders", False)
 
 
 def test_a_drill_reports_damage_behind_its_target():

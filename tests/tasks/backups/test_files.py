@@ -28,7 +28,7 @@ NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 
 
 def plan(set_id: str = "s1", **changes: Any) -> TakePlan:
-    facts = {"resource": "recovery.backups.orders", "key": "take", "why": "test", "loss": "", "target": "orders"}
+    facts = {"resource": "recovery.backup.orders", "key": "take", "why": "test", "loss": "", "target": "orders"}
     more = {"node": "n1", "set_id": set_id, "kind": "full", "parent": "", "system_identifier": "7", "timeline": 1}
     rest = {"bytes": 1, "expire": (), "keep_from": None, "stream": True, "anew": False, "take_seconds": 60}
     return TakePlan.model_validate(facts | more | rest | changes)
@@ -69,6 +69,10 @@ class Shop:
         return self.commit(made(set_id, **keep(self.at, plan(set_id))))
 
     def commit(self, it: BackupSet) -> BackupSet:
+        # What pg_basebackup would have left here: to a set that is not growing nothing is added.
+        part = self.root / "repository" / "sets" / f".{it.id}.part" / "data"
+        run("mkdir", "-p", part)
+        run("touch", part / "backup_manifest")
         self.at.repository.put(it.id, "data/PG_VERSION", "18")
         self.at.repository.commit(it)
         return it

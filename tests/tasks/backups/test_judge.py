@@ -31,7 +31,7 @@ OLD = a_set("old", 1, days=90)
 TAKE = decide_take(
     view(kept=listing(OLD, a_set("s0", 1.5, days=60), a_set("s1", 2, days=9))), BackupPolicy(keep_fulls=1)
 ).plan
-STOPPED = 'LOG:  recovery stopping after WAL location (LSN) "0/9800000"'
+STOPPED = "it left timeline 1 at 0/9800028, after LSN 0/9800000"
 FACTS = (("orders.public.orders", 11),)
 
 
@@ -39,7 +39,7 @@ def back(**given) -> Recovered:
     """See a server that came back as it should."""
     said = {
         "answers": True,
-        "problem": f"2026-11-29 {STOPPED} 2026-11-29 LOG:  redo done at 0/9800000",
+        "stopped": STOPPED,
         "primary": True,
         "timeline": 2,
         "system_identifier": SYSTEM,
@@ -72,7 +72,10 @@ def test_what_came_back_as_it_should_is_believed():
         (back(answers=False, problem="connection refused"), "n1 takes writes."),
         (back(primary=False), "n1 takes writes."),
         (back(system_identifier="88"), "It is the same cluster."),
-        (back(problem="LOG:  redo done at 0/9800000"), "It recovered to the last record"),
+        (back(stopped="it left timeline 1 at 0/98, no recovery target specified"), "It recovered to the last record"),
+            back(stopped="it left timeline 1 at 0/9800028, no recovery target specified"),
+            "It recovered to the last record",
+        ),
         (back(timeline=1), "It recovered to the last record"),
         (back(facts=()), "No table that had rows"),
         (back(facts=(("orders.public.orders", 0),)), "No table that had rows"),

@@ -117,7 +117,7 @@ def test_a_damaged_copy_is_passed_over_for_the_one_before_it(vault: Vault) -> No
 
 def test_copies_of_sets_that_are_gone_are_let_go(vault: Vault) -> None:
     """Of those that are old enough; the newest stays whatever happens."""
-    facts = {"resource": "recovery.backups.orders", "key": "take", "why": "test", "loss": "", "target": "orders"}
+    facts = {"resource": "recovery.backup.orders", "key": "take", "why": "test", "loss": "", "target": "orders"}
     more = {"node": "n1", "set_id": "s3", "kind": "full", "parent": "", "system_identifier": "7", "timeline": 1}
     rest = {"bytes": 1, "expire": (), "keep_from": None, "stream": True, "anew": False, "take_seconds": 60}
     at = vault.at
