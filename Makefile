@@ -2,9 +2,9 @@
 PYTHON := .venv/bin/python
 PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
-SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client
+SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client openssh-sftp-server restic redis-tools redis-server
 
-.PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data fake-stripe demo test check bench-failover bench-stripe bench-consistency
+.PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data lab-break-disaster fake-stripe demo demo-disaster test check bench-failover bench-stripe bench-consistency bench-backup
 
 install: ## what everything else needs
 	@.ci/install
@@ -18,9 +18,12 @@ down: ## end it; a recovery that is running is waited for
 status:
 	@$(PLANE) status || true
 
-lab: ## the patient alone: three PostgreSQL servers, a pooler, a small shop
+lab: ## the patient: three PostgreSQL servers, a pooler, a small shop; `make up` knows it as `orders`
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab up
+
+lab-break-disaster: ## every node of it and all data are lost; its backups are left
+	@$(PYTHON) -m tests.lab break-disaster
 
 lab-stripe: install ## the patient for Stripe: a shop, its webhooks, a Stripe of the lab; `make up` knows it as `shop`
 	@$(PYTHON) -m tests.lab.shop up
@@ -37,6 +40,10 @@ fake-stripe: install ## a Stripe of the lab alone, for the unmodified SDK; PORT=
 demo: ## a primary dies and is recovered; DEMO_EXIT=1 ends when it has shown that
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab.demo
+
+demo-disaster: ## all servers and their data are lost, and come back from the backup; DEMO_EXIT=1 as above
+	@.ci/install pgbouncer
+	@$(PYTHON) -m tests.lab.demo_disaster
 
 test: ## everything
 	@.ci/install $(SERVERS)
@@ -57,3 +64,6 @@ bench-stripe: install ## the same for Stripe: next to the bare requests and to t
 
 bench-consistency: install ## the same for wrong rows, next to the bare queries and to naive SQL; SCALE=0.01 makes it small
 	@$(PYTHON) -m tests.lab.bench_consistency $(if $(SCALE),--scale $(SCALE))
+
+bench-backup: install ## the same for backups and disasters, next to cp and to PostgreSQL's own tools; SCALE=0.05 makes it small
+	@$(PYTHON) -m tests.lab.bench_backup $(if $(SCALE),--scale $(SCALE))

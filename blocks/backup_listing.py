@@ -28,7 +28,7 @@ def listing(text: str, segment_bytes: int) -> Listing:
     for line in text.splitlines():
         word, _, rest = line.partition(" ")
         said[word].append(rest)
-    found = {each: dict(part.partition(" ")[::2] for part in said[each]) for each in ("bad", "verified")}
+    found = {each: dict(part.partition(" ")[::2] for part in said[each]) for each in ("bad", "verified", "offsite")}
     users: dict[str, list[str]] = defaultdict(list)
     for each in said["use"]:
         name, _, run = each.partition(" ")
@@ -58,6 +58,7 @@ def _set(text: str, found: dict[str, dict[str, str]], users: dict[str, list[str]
     try:
         content = json.loads(record)
         content |= {"bad": found["bad"].get(name, ""), "verified_at": found["verified"].get(name)}
+        content |= {"offsite": found["offsite"].get(name, "")}
         made = BackupSet.model_validate(content | {"in_use": users.get(name, [])})
     except (ValueError, TypeError, ValidationError):
         return None

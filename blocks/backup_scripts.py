@@ -5,7 +5,7 @@ R is the directory of the repository, B that of the binaries. What is in the rep
     system                        which cluster this is
     frozen                        why nothing may be expired now
     sets/<id>/set.json            a whole set; written last, so what has none is none
-    sets/<id>/{data,nodes,files,redis}   what was kept;  bad, verified, in-use/<run>: what was found since
+    sets/<id>/{data,nodes}      what was kept;  bad, verified, offsite, in-use/<run>: what was found since
     sets/.<id>.part/              a set that grows, or was left behind by a run that died
     wal/<stream>/                 WAL; every stream began with an empty folder, so that none can spoil another
 """
@@ -91,6 +91,8 @@ else date -u +%Y-%m-%dT%H:%M:%SZ >"$set/verified.part" && mv "$set/verified.part
 
 CONDEMN: Final = 'echo "$WHY" >"$R/sets/$I/bad" && rm -f "$R/sets/$I/verified"\n'
 
+OFFSITE: Final = 'umask 077; echo "$WHERE" >"$R/sets/$I/offsite"\n'
+
 LIST: Final = """
 if [ ! -e "$R" ] && [ -w "$(dirname "$R")" ]; then
   echo "writable"; df -Pk "$(dirname "$R")" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'; exit 0
@@ -106,6 +108,7 @@ find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -exec grep
   sed "s,^sets/,set ,; s,/set.json:, ,"
 find sets -mindepth 2 -maxdepth 2 -name bad -exec grep -H "" {} + | sed "s,^sets/,bad ,; s,/bad:, ,"
 find sets -mindepth 2 -maxdepth 2 -name verified -exec grep -H "" {} + | sed "s,^sets/,verified ,; s,/verified:, ,"
+find sets -mindepth 2 -maxdepth 2 -name offsite -exec grep -H "" {} + | sed "s,^sets/,offsite ,; s,/offsite:, ,"
 find sets -mindepth 3 -maxdepth 3 -path "*/in-use/*" | sed "s,^sets/,use ,; s,/in-use/, ,"
 find wal -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
 find wal -mindepth 2 -maxdepth 2 -name "*.history" | while IFS= read -r f; do

@@ -64,19 +64,33 @@ class NativeRepository:
             "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
             "SEGMENT": size,
         }
+        found, last, offset = self._read_on(values, timeline, start, end, deadline)
+        while offset >= 0 and self._written_behind(values, found, (last, offset), deadline):
+            # Either that is damage, or more has arrived since.
+            again, last, offset = self._read_on(values, timeline, start, end, deadline)
+            if again.end_lsn == found.end_lsn:
+                return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
+            found = again
+        return found
+
+    def _read_on(
+        self, values: dict[str, str | int], timeline: int, start: int, end: int | None, deadline: float
+    ) -> tuple[WalProof, str, int]:
         try:
             done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
         except ScriptFailed as error:
             if error.rc != REFUSED:
                 raise
-            return WalProof(timeline=timeline, start_lsn=start, last_record=start, end_lsn=start, broken=str(error))
-        found, last, offset = proof(done.out, timeline, start, end, self.segment_bytes)
-        if offset < 0:
-            return found
-        base = found.end_lsn - offset
-        if not self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base).out.strip():
-            return found
-        return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
+            none = WalProof(timeline=timeline, start_lsn=start, last_record=start, end_lsn=start, broken=str(error))
+            return none, "", -1
+        return proof(done.out, timeline, start, end, self.segment_bytes)
+
+    def _written_behind(
+        self, values: dict[str, str | int], found: WalProof, place: tuple[str, int], deadline: float
+    ) -> bool:
+        (last, offset), base = place, found.end_lsn - place[1]
+        done = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base)
+        return bool(done.out.strip())
 
     # --- keeping
 
@@ -115,7 +129,7 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "in_use"})) + "\n"
+        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"})) + "\n"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 
@@ -128,6 +142,10 @@ class NativeRepository:
     def condemn(self, name: str, why: str, deadline: float = 10.0) -> None:
         """Write down that the set NAME must not be used."""
         self._write(sh.CONDEMN, deadline, "mark a set", I=name, WHY=why)
+
+    def mark_offsite(self, name: str, where: str, deadline: float = 10.0) -> None:
+        """Write down WHERE a copy of the set NAME is, or why there is none."""
+        self._write(sh.OFFSITE, deadline, "mark a set", I=name, WHERE=" ".join(where.split()))
 
     # --- holding and expiring
 

@@ -80,7 +80,11 @@ class Restoring:
 
     def exchange(self, stamp: str, deadline: float = 30.0) -> str:
         """Let the copy take the place of the data directory, which is kept under another name."""
-        return self._write(sh.EXCHANGE, deadline, "have its directory exchanged", STAMP=stamp).out.strip()
+        return (
+            self._write(sh.EXCHANGE, deadline, "have its directory exchanged", STAMP=stamp)
+            .out.strip()
+            .replace("\n", "; ")
+        )
 
     def unexchange(self, stamp: str, deadline: float = 30.0) -> str:
         """Undo `exchange`."""
@@ -89,7 +93,7 @@ class Restoring:
     def complaints(self, deadline: float = 5.0) -> str:
         """Give what the server said last of its recovery."""
         try:
-            return " ".join(self._run(sh.LOG_TAIL, deadline, "be asked").out.split("\n")).strip()
+            return "; ".join(self._run(sh.LOG_TAIL, deadline, "be asked").out.splitlines())
         except SalvorError:
             return ""
 

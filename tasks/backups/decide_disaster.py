@@ -96,7 +96,7 @@ def _failover(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
     best = max(standbys, key=lambda each: (each.timeline, each.lsn))
     aim = Aim(kind="lsn", value="", timeline=best.timeline, latest=True, said="what the standbys hold")
     more = {
-        "resource": f"recovery.disasters.{view.target}",
+        "resource": f"recovery.disaster.{view.target}",
         "key": f"failover-{best.timeline}",
         "why": f"Let postgres-failover promote a standby: {', '.join(each.name for each in standbys)} can be.",
         "loss": "What postgres-failover says before it promotes.",

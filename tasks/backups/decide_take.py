@@ -98,7 +98,7 @@ def _plan(view: View, listing: Listing, primary: Place, parent: BackupSet | str,
     because = f"on top of {base}" if base else f"because {parent}"
     newest = listing.sets[-1].timeline if listing.sets else primary.timeline
     return TakePlan(
-        resource=f"recovery.backups.{view.target}",
+        resource=f"recovery.backup.{view.target}",
         key="take",
         once=False,
         why=f"Keep the {kind} set {name} of {primary.name}, {because}.",
@@ -113,6 +113,7 @@ def _plan(view: View, listing: Listing, primary: Place, parent: BackupSet | str,
         bytes=primary.bytes,
         expire=expire,
         keep_from=retention.keep_from if policy.expire and not listing.frozen else None,
+        forget_before=view.at - timedelta(days=policy.keep_days) if policy.expire and not listing.frozen else None,
         stream=True,
         anew=newest != primary.timeline,
         take_seconds=policy.timeout_seconds,

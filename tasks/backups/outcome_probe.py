@@ -10,6 +10,7 @@ from blocks.errors import SalvorError
 from blocks.ledger import steps
 from tasks.backups import admitting
 from tasks.backups.facts import count, databases
+from tasks.backups.files import compare_files
 from tasks.backups.reach import SCRATCH, SQL, Reach
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.backups.taking import streaming
@@ -37,11 +38,12 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "timeline": row["timeline"],
         "system_identifier": row["system_identifier"],
         "archiving": row["archiving"],
-        "problem": at.restoring(plan.node).complaints() if plan.way == "restore" else "",
+        "stopped": _stopped(at, plan, int(row["timeline"])),
         "kept": _set(at, chain),
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
     }
+    seen |= _files(at, plan, chain)
     seen |= _last_commit(at, plan) | _counted(at, plan) | _compared(at, plan)
     if plan.node != SCRATCH:
         seen |= {"routes": _routes(at, plan), "services": admitting.ailing(at)}
@@ -73,6 +75,18 @@ def observe_kept(at: Reach, plan: TakePlan) -> tuple[View | None, bool, bool]:
     rows = streaming(at, plan.node)
     kept = next((each for each in listing.sets if each.id == plan.set_id), None)
     return view, bool(kept and any(row["flushed"] >= kept.end_lsn for row in rows)), checksums
+
+
+def _stopped(at: Reach, plan: RestorePlan, timeline: int) -> str:
+    """Say where and why the recovery ended, as the server wrote it into the history of its new timeline."""
+    if plan.way != "restore" or timeline <= 1:
+        return ""
+    try:
+        lines = at.node(plan.node).read_file(f"pg_wal/{timeline:08X}.history").split("\n")
+    except SalvorError:
+        return ""
+    last = next((line.split("\t") for line in reversed(lines) if line[:1].isdigit()), [])
+    return f"it left timeline {last[0]} at {last[1]}, {last[2].strip()}" if len(last) > 2 else ""  # noqa: PLR2004
 
 
 def observe_left(at: Reach) -> str:
@@ -117,12 +131,22 @@ def _compared(at: Reach, plan: RestorePlan) -> dict[str, Any]:
         said = at.restoring(plan.node).amcheck(login, names, plan.recover_seconds, install=plan.node == SCRATCH)
     except SalvorError as error:
         return {"check_problem": str(error)}
-    lines = [line.removeprefix("pg_amcheck: ") for line in said.splitlines()]
+    lines = [line.removeprefix("pg_amcheck: ") for line in said.splitlines() if not line.startswith("NOTICE")]
     missing = [line for line in lines if any(each in line for each in NOT_THERE)]
     return {
         "damaged": tuple(line for line in lines if line not in missing),
         "check_problem": f"amcheck is not installed ({missing[0]})" if missing else "",
     }
+
+
+def _files(at: Reach, plan: RestorePlan, chain: tuple[str, ...]) -> dict[str, Any]:
+    if not plan.files_into:
+        return {}
+    try:
+        said, wrong = compare_files(at, chain[-1] if chain else "", plan.files_into, plan.restore_seconds)
+    except SalvorError as error:
+        return {"files_wrong": (str(error),)}
+    return {"files": said, "files_wrong": wrong}
 
 
 def _routes(at: Reach, plan: RestorePlan) -> tuple[tuple[str, bool], ...]:

@@ -58,8 +58,10 @@ def draw_target(at: Reach, policy: DrillPolicy) -> DrillPolicy:
 
 @probe
 def observe_scratch(at: Reach) -> Place:
-    """Look at the folder that a drill may use."""
-    return place_of(at, SCRATCH, None)
+    """Look at the folder that a drill may use, and at the room that it may take there."""
+    place = place_of(at, SCRATCH, None)
+    kept = at.scratch.keep_free_bytes if at.scratch else 0
+    return place.model_copy(update={"free_bytes": max(0, place.free_bytes - kept)})
 
 
 @probe

@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded
+from blocks.kept_files import HostFiles
 from blocks.native_backup import NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
-from blocks.postgres_session import Row, ask, finish, run_sql
+from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
+from blocks.restic import Restic
 from blocks.restoring import Restoring
 from tasks import queries
 
@@ -22,6 +22,8 @@ SQL = queries.load(Path(__file__).with_name("queries.sql"))
 #: Seconds a statement may take that is no part of a wait.
 PATIENCE = 5.0
 SCRATCH = "scratch"
+#: What the WAL stream calls itself, for synchronous_standby_names.
+ARCHIVE = "salvor_archive"
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,17 @@ class Reach:
     def repository(self) -> NativeRepository:
         """Give the repository with its tools."""
         return NativeRepository(self.block)
+
+    @property
+    def restic(self) -> Restic | None:
+        """Give restic's place for files and copies; None when the block names none."""
+        place = self.block.restic
+        return Restic(place, self.block.control, self.target) if place.repository else None
+
+    @property
+    def host_files(self) -> HostFiles:
+        """Give the files of the repository's host."""
+        return HostFiles(self.block.control, self.block.restic.password.get_secret_value())
 
     @property
     def databases(self) -> tuple[str, ...]:
@@ -82,9 +95,7 @@ class Reach:
 
     def ask(self, name: str, question: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
         """Read with QUESTION, in a session that cannot write; raise Transient when there is no answer."""
-        conninfo = self.conninfo(name, dbname)
-        options = f"{conninfo_to_dict(conninfo).get('options') or ''} -c default_transaction_read_only=on"
-        answer = finish(ask(make_conninfo(conninfo, options=options), question, deadline))
+        answer = finish(ask(read_only(self.conninfo(name, dbname)), question, deadline))
         if not answer.ok:
             raise Transient(answer.problem)
         return answer.rows
@@ -94,10 +105,12 @@ class Reach:
         return self.cluster.replication_conninfo(name, "salvor_backup")
 
     def sources(self) -> str:
-        """Say how the WAL stream finds whoever is the primary, also after a failover."""
-        parts = [conninfo_to_dict(self.source(node.name)) for node in self.cluster.nodes]
-        places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
-        return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
+        """Say how the WAL stream finds whoever is the primary, also after a failover.
+
+        It has a name of its own: a backup that runs receives WAL too, and where commits wait for the archive it must
+        not confirm them, because a backup that dies is removed.
+        """
+        return whoever_writes([self.cluster.replication_conninfo(n.name, ARCHIVE) for n in self.cluster.nodes])
 
 
 def quoted(text: str) -> str:

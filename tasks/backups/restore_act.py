@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
-from blocks.restoring import SetUnfit
-from tasks.backups import admitting, recovering, taking
+from blocks.restoring import Restoring, SetUnfit
+from tasks.backups import admitting, files, offsite, recovering, taking
 from tasks.backups.reach import SCRATCH, Reach
-from tasks.backups.state import RestorePlan, TakePlan
+from tasks.backups.state import Chain, RestorePlan, TakePlan
 from tasks.effects import act
 from tasks.guard import current
 from tasks.report import log
@@ -84,13 +84,25 @@ def fetched(at: Reach, plan: RestorePlan) -> str:
     for chain in plan.chains:
         recovering.hold_sets(at, chain)
         try:
-            how = restoring.copy(chain, plan.restore_seconds)
+            how = _copied(restoring, chain, plan.restore_seconds)
         except SetUnfit as error:
             said.append(recovering.condemned(at, chain, error))
             log(f"  {said[-1]}", warn=True)
             continue
         return "; ".join([*said, f"{chain[-1]} {how}, and passes"])
     raise StandDown(f"No set is whole: {'; '.join(said)}.")
+
+
+def _copied(restoring: Restoring, chain: Chain, seconds: int) -> str:
+    try:
+        return restoring.copy(chain, seconds)
+    except SetUnfit as error:
+        if error.bad:
+            raise
+        restoring.remove()  # what an earlier attempt left is damaged, and not the set
+        return restoring.copy(chain, seconds)
+    except ScriptFailed as error:
+        raise StandDown(f"{error} What was copied is kept: make room or mend it, and run this again.") from error
 
 
 def put_back(at: Reach, plan: RestorePlan) -> str:
@@ -124,6 +136,18 @@ def admit(at: Reach, plan: RestorePlan) -> str:
     return admitting.admit(at, plan)
 
 
+@act("Restore files and Redis into the folder that is meant for them, where one is.")
+def restore_files(at: Reach, plan: RestorePlan) -> str:
+    """Bring back what was kept with the set; what fails is judged, for the database is back by now."""
+    if not plan.files_into:
+        return "not wanted"
+    try:
+        chain = at.restoring(plan.node).look()["chain"].split()
+        return files.restore_files(at, chain[-1], plan.files_into, plan.restore_seconds)
+    except (SalvorError, LookupError) as error:
+        return f"failed: {error}"
+
+
 @act("Protect it again: stream its WAL, and take a full set.")
 def protect(at: Reach, plan: RestorePlan) -> str:
     """Keep a set of the new history; without one it has no backup."""
@@ -136,6 +160,8 @@ def protected(at: Reach, plan: RestorePlan) -> str:
         return "not wanted"
     if plan.way == "start":
         return taking.stream(at, plan.node, plan.system_identifier, anew=False)
+    if any(each.timeline > plan.aim.timeline and each.good for each in at.repository.look().sets):
+        return "already done"
     said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
     return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"
 
@@ -208,9 +234,10 @@ def take_set(at: Reach, plan: TakePlan) -> str:
     return taking.take(at, plan)
 
 
-@act("Expire {plan.expire} and the WAL that only they need.", point_of_no_return=True)
+@act("Expire what is too old, and the WAL that only that needs.", point_of_no_return=True)
 def expire_sets(at: Reach, plan: TakePlan) -> str:
     """Remove what nobody needs any more, what builds on others first."""
-    if not plan.expire and plan.keep_from is None:
+    if not plan.expire and plan.keep_from is None and plan.forget_before is None:
         return "nothing to expire"
-    return at.repository.expire(plan.expire, plan.keep_from)
+    said = at.repository.expire(plan.expire, plan.keep_from)
+    return "; ".join(filter(None, (said, offsite.forget(at, plan))))

@@ -18,7 +18,6 @@ from tasks.model import Evidence
 from tasks.report import artifact_key, log, publish_table
 
 ROWS = 30
-GONE = "never"
 
 
 @probe
@@ -119,6 +118,6 @@ def worries(at: Reach, policy: DrillPolicy, found: tuple[Practised, ...]) -> tup
     earlier = [each for each in found[1:] if each.passed]
     overdue = timedelta(days=policy.overdue_days)
     if len(found) > 1 and (not earlier or datetime.now(UTC) - earlier[0].at.astimezone(UTC) > overdue):
-        last = f"{earlier[0].at:%Y-%m-%d}" if earlier else GONE
-        said.append(f"Drills are overdue: before this one the last that passed was {last}.")
+        last = f"the last that passed was on {earlier[0].at:%Y-%m-%d}" if earlier else "none has passed"
+        said.append(f"Drills are overdue: before this one {last}.")
     return tuple(said)

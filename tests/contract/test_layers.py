@@ -16,9 +16,12 @@ PURE_STEMS = {
     *("replay_state", "replay_policies", "requeue_state", "event_subject"),
 }
 PURE_FILES = {
+    "blocks/backup_listing.py",
+    "blocks/backup_records.py",
     "blocks/errors.py",
     "blocks/ledger/records.py",
     "blocks/rules.py",
+    *(f"tasks/backups/{n}.py" for n in ("choose", "retention", "survey")),
     "tasks/consistency/judge_check.py",
     "tasks/consistency/judge_repair.py",
     "tasks/consistency/naming.py",

@@ -16,7 +16,8 @@ from typing import Any, Self
 import httpx
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
-from blocks.ledger import positions, runs
+from blocks.backup_repository import BackupRepository, Scratch
+from blocks.ledger import positions, runs, steps
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run
 from blocks.postgres import PostgresCluster
@@ -25,6 +26,7 @@ from flows.triggers.plane.supervisor import began
 from flows.triggers.plane.supervisor import end as end_process
 from tasks.model import Outcome, Policy
 from tests.lab import blocks as lab_blocks
+from tests.lab.button import press_run
 from tests.lab.cluster import Lab
 from tests.lab.records import record
 
@@ -54,7 +56,9 @@ class Ward:
         """Save the blocks of the lab for this target."""
         self.turn_to_plane()
         for name, block in lab_blocks.describe(self.lab):
-            if name == lab_blocks.CLUSTER:
+            if isinstance(block, BackupRepository | Scratch):
+                block.save(self.target, overwrite=True)
+            elif name == lab_blocks.CLUSTER:
                 block.poolers = [f"{self.target}-{p}" for p in block.poolers]
                 block.probe_deadline_seconds = PROBE_SECONDS
                 block.save(self.target, overwrite=True)
@@ -97,19 +101,9 @@ class Ward:
         self, procedure: str, policy: Policy | dict[str, Any] | None = None, *, validate: bool = True, **given: Any
     ) -> str:
         """Start a run of the deployment, as the Run button does (VALIDATE: its tick of that name); return its id."""
-        found = self.http.get(f"/deployments/name/{procedure}/{self.deployment or procedure}").raise_for_status()
-        deployment = found.json()["id"]
         said = policy.model_dump(mode="json", exclude_unset=True) if isinstance(policy, Policy) else policy
         parameters = {"target": self.target, "requested_by": "drill", **({"policy": said} if said else {}), **given}
-        state = {"type": "SCHEDULED", "name": "Scheduled"}
-        body = {"parameters": parameters, "state": state, "enforce_parameter_schema": validate}
-        # Prefect on SQLite answers 503 while another writer holds its database.
-        made = self.until(
-            lambda: (a := self.http.post(f"/deployments/{deployment}/create_flow_run", json=body)).is_success and a,
-            30,
-            f"{procedure} to be started",
-        )
-        return str(made.json()["id"])
+        return press_run(self.http, procedure, parameters, self.deployment, validate=validate)
 
     def state(self, run_id: str) -> dict[str, Any]:
         """Return the Prefect state of a run."""
@@ -153,8 +147,13 @@ class Ward:
             if answer := found():
                 return answer
             time.sleep(step)
-        told = [(run.procedure, run.outcome, run.why) for run in self.of_target()]
+        told = [(run.procedure, run.outcome, run.why, self._last_step(run)) for run in self.of_target()]
         raise AssertionError(f"Waited {seconds} s for {what}. Runs: {told}")
+
+    def _last_step(self, run: Run) -> str:
+        """Say where a run is, or was, in its acts."""
+        last = steps.timeline(self.ledger, run.id)[-1:]
+        return "".join(f"{step.name}: {step.found or step.error or 'under way'}" for step in last)
 
     # --- processes beside the plane
 

@@ -1,4 +1,4 @@
-"""The patient alone: `python -m tests.lab up`, and in another terminal `status`, `break`, `blocks`, `down`."""
+"""The patient: `python -m tests.lab up`; in another terminal `status`, `break`, `break-disaster`, `blocks`, `down`."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ import sys
 import threading
 from collections.abc import Callable
 
-from tests.lab import teardown
+from tests.lab import disaster, teardown
 from tests.lab.account import place
 from tests.lab.app import App
 from tests.lab.cluster import Lab
+from tests.lab.plane import tell_plane_address
 from tests.lab.pointer import HOME, POINTER, pointing, running
 
 Break = Callable[[Lab, str, str], object]
@@ -46,6 +47,7 @@ def main() -> int:
         "status": status,
         "blocks": save_blocks,
         "break": break_it,
+        "break-disaster": break_all,
     }
     return actions[given.action](given)
 
@@ -59,8 +61,9 @@ def _arguments() -> argparse.Namespace:
     bring_up.add_argument("--no-pooler", dest="pooler", action="store_false", help="libpq multi-host instead")
     actions.add_parser("down", help="end it and remove every trace")
     actions.add_parser("status", help="say who is primary and who streams")
-    save = actions.add_parser("blocks", help="save its blocks in the Prefect server of PREFECT_API_URL")
+    save = actions.add_parser("blocks", help="save its blocks in the control plane, or at PREFECT_API_URL")
     save.add_argument("--ledger", default=None, help="file or SQLAlchemy URL of the ledger")
+    actions.add_parser("break-disaster", help="destroy every node and its data; the backups stay")
     breaking = actions.add_parser("break", help="let something befall a node")
     breaking.add_argument("what", choices=sorted(BREAKS))
     breaking.add_argument("node", nargs="?", default="", help="default: the primary")
@@ -81,6 +84,7 @@ def up(given: argparse.Namespace) -> int:
     with lab, App(lab) as app, pointing(root):
         app.await_writes(1)
         print(introduction(lab))
+        print(make_known(lab), flush=True)
         while root.exists() and not done.wait(1):
             _show(lab, app)
     print("\nThe lab is gone.")
@@ -97,6 +101,21 @@ def introduction(lab: Lab) -> str:
         f"Break it: python -m tests.lab break {{{','.join(sorted(BREAKS))}}} [node] [more]",
     ]
     return "\n".join(lines)
+
+
+def make_known(lab: Lab) -> str:
+    """Save the blocks where `make up` runs, unless somebody has a real cluster under the lab's name; say so."""
+    if not tell_plane_address():
+        return "There is no control plane: after `make up`, `python -m tests.lab blocks` makes this lab known to it."
+    # Only now: Prefect reads its settings, those of the plane, when it is imported.
+    from tests.lab.blocks import CLUSTER, LEDGER, is_real  # noqa: PLC0415
+
+    if is_real(CLUSTER):
+        return f"The block {CLUSTER} is a cluster of your own, so it was left alone: this lab is not known to Salvor."
+    for name, block in lab.blocks(activity=True):
+        if name != LEDGER:
+            block.save(name, overwrite=True)
+    return f"Salvor knows it as `{CLUSTER}`, the target of its procedures."
 
 
 def _show(lab: Lab, app: App) -> None:
@@ -137,7 +156,11 @@ def status(_: argparse.Namespace) -> int:
 
 def save_blocks(given: argparse.Namespace) -> int:
     """Save the lab's blocks."""
-    for name, block in _attached().blocks(given.ledger):
+    lab = _attached()
+    if given.ledger is None and tell_plane_address():
+        print(make_known(lab))
+        return 0
+    for name, block in lab.blocks(given.ledger):
         block.save(name, overwrite=True)
         print(f"{block.get_block_type_slug()}/{name}")
     return 0
@@ -150,6 +173,17 @@ def break_it(given: argparse.Namespace) -> int:
     node = given.node or (lab.primary() if needs_node else "")
     found = BREAKS[given.what](lab, node, given.more)
     print(f"{given.what} {node} {given.more}".strip() + (f": {found}" if isinstance(found, str | int) else ""))
+    return 0
+
+
+def break_all(_: argparse.Namespace) -> int:
+    """Let every node and its data be lost."""
+    try:
+        print("\n".join(disaster.strike(_attached())))
+    except LookupError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(disaster.WHAT_NOW)
     return 0
 
 

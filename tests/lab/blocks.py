@@ -13,7 +13,7 @@ from blocks.ledger.block import Ledger
 from blocks.node_control import CommandControl
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
-from tests.lab.node import PASSWORD
+from tests.lab.node import HOST, PASSWORD
 from tests.lab.pooler import DATABASE
 
 if TYPE_CHECKING:
@@ -40,6 +40,15 @@ def describe(
     ledgers: list[tuple[str, Block]] = [(LEDGER, Ledger(url=url if "://" in url else f"sqlite:///{url}"))]
     kept: list[tuple[str, Block]] = [(CLUSTER, repository(lab)), (CLUSTER, scratch(lab))]
     return [*poolers, (CLUSTER, cluster(lab, power=power, activity=activity)), *kept, *ledgers]
+
+
+def is_real(name: str) -> bool:
+    """Whether the cluster's block NAME that is saved is of servers that are no lab's."""
+    try:
+        known = PostgresCluster.load(name)
+    except ValueError:
+        return False
+    return isinstance(known, PostgresCluster) and any(node.host != HOST for node in known.nodes)
 
 
 def repository(lab: Lab) -> BackupRepository:

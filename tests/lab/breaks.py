@@ -191,6 +191,14 @@ class Breaks:
         self.kill_node(name)
         shutil.rmtree(self.nodes[name].data)
 
+    def destroy_all(self, first: str) -> None:
+        """SIGKILL every node, FIRST before the others, and remove all data directories; hosts and backups stay."""
+        order = sorted(self.nodes, key=lambda name: name != first)
+        for name in order:
+            self.kill_node(name)
+        for name in order:
+            shutil.rmtree(self.nodes[name].data, ignore_errors=True)
+
     # --- how
 
     def _alter(self, name: str, setting: str, value: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import httpx
 from sqlalchemy import select
@@ -12,6 +13,7 @@ from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run, StepRecord
 from blocks.ledger.schema import outbox
 from flows.triggers.plane.plane import Plane
+from tests.lab.button import press_run
 
 LOST = "sentinel.primary.lost"
 
@@ -38,13 +40,18 @@ class Chronicle:
         first = next(told, None)
         return (datetime.fromisoformat(first["occurred"]), first["payload"]["reason"]) if first else None
 
-    def run(self) -> Run | None:
-        """Return the newest run of the target."""
-        return next((run for run in runs.history(self.ledger, limit=20) if run.target == self.target), None)
+    def run(self, procedure: str = "") -> Run | None:
+        """Return the newest run of the target, of any PROCEDURE or of that one."""
+        found = (run for run in runs.history(self.ledger, limit=20) if run.target == self.target)
+        return next((run for run in found if procedure in ("", run.procedure)), None)
 
     def steps(self, run: Run) -> list[StepRecord]:
         """List the acts of a run."""
         return steps.timeline(self.ledger, run.id)
+
+    def press_run(self, procedure: str, **parameters: Any) -> str:
+        """Start a run of the deployment, as the Run button of the UI does; return its id."""
+        return press_run(self._api, procedure, {"target": self.target, **parameters})
 
     def first_task_ended(self, run: Run) -> datetime | None:
         """Tell when the first task of a run was done."""

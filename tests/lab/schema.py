@@ -21,6 +21,8 @@ CREATE TABLE charges (
 ALTER TABLE orders OWNER TO shop;
 ALTER TABLE charges OWNER TO shop;
 """
+#: What the WAL stream into the backup repository calls itself.
+ARCHIVE = "salvor_archive"
 # What pg_rewind reads from its source, as its documentation lists it.
 REWIND = """
 GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator;
@@ -46,6 +48,12 @@ def create(primary: LabNode, standbys: list[str]) -> None:
 def demand_confirmation(primary: LabNode, standbys: list[str]) -> None:
     """Let no commit be acknowledged before one standby has it."""
     primary.psql(f"ALTER SYSTEM SET synchronous_standby_names = 'ANY 1 ({','.join(standbys)})'")
+    primary.psql("SELECT pg_reload_conf()")
+
+
+def demand_archive(primary: LabNode, standbys: list[str]) -> None:
+    """Let no commit be acknowledged before the archive has it, and one standby (while it is away: two of them)."""
+    primary.psql(f"ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 ({ARCHIVE},{','.join(standbys)})'")
     primary.psql("SELECT pg_reload_conf()")
 
 

@@ -17,8 +17,6 @@ from tests.lab.tally import Tally
 
 PATIENCE_SECONDS = 120.0
 LOOK_SECONDS = 0.05
-#: The acts of a failover; only for the bar at the bottom of the terminal.
-ACTS = 5
 GOOD, BAD = "1;32", "1;31"
 
 
@@ -30,6 +28,9 @@ class Story:
     app: App
     screen: Screen
     killed_at: float
+    procedure: str = ""  #: whose run is told; any other is mentioned when it ends
+    turning: str = "promote"  #: the act from which on orders can be acknowledged again
+    acts: int = 5  #: only for the bar at the bottom of the terminal
     told: set[str] = field(default_factory=set)
 
     def tell(self) -> Run | None:
@@ -45,7 +46,9 @@ class Story:
     def _look(self) -> Run | None:
         if alarm := self.chronicle.alarm():
             self._once("alarm", alarm[0], f"The sentinel tells: {alarm[1]}")
-        run = self.chronicle.run()
+        if (other := self.chronicle.run()) and self.procedure not in ("", other.procedure) and other.ended_at:
+            self._once(other.id, other.ended_at, f"{other.procedure}, beside it: {other.outcome}. {other.why}")
+        run = self.chronicle.run(self.procedure)
         acts: list[StepRecord] = []
         if run:
             self._once("run", run.started_at, f"{run.procedure} begins, as run {run.flow_run_id}.")
@@ -55,7 +58,7 @@ class Story:
                     seconds = (act.ended_at - act.started_at).total_seconds()
                     self._once(act.id, act.started_at, f"{act.sentence}  → {act.error or act.found} ({seconds:.2f} s)")
         back = next((ack[0] for ack in self.app.journal().acks if ack[0] > self.killed_at + 0.1), None)
-        if back and any(act.name == "promote" for act in acts):
+        if back and any(act.name == self.turning for act in acts):
             self._once("writes", back, "An order is acknowledged again.")
         if run and run.ended_at:
             self._once("end", run.ended_at, f"{run.outcome}: {run.why}")
@@ -63,7 +66,7 @@ class Story:
         return run
 
     def _status(self, run: Run | None, acts: list[StepRecord]) -> None:
-        done = 10 * ("alarm" in self.told) + 10 * bool(run) + 75 * sum(bool(a.ended_at) for a in acts) / ACTS
+        done = 10 * ("alarm" in self.told) + 10 * bool(run) + 75 * sum(bool(a.ended_at) for a in acts) / self.acts
         now = next((act.sentence for act in acts if not act.ended_at), "")
         waiting = time.time() - self.killed_at
         orders = "orders flow" if "writes" in self.told else f"no order acknowledged for {waiting:.1f} s"
@@ -108,16 +111,31 @@ def _first_task(story: Story, run: Run) -> datetime | None:
 def report(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
     """Print the account."""
     screen.title("Report")
+    screen_outcome(screen, run, numbers)
+    screen.row("RTO", seconds(numbers["rto_seconds"]), "the longest time in which no order was acknowledged")
+    screen.row("RPO", seconds(numbers["rpo_seconds"]), "how much acknowledged work is gone")
+    screen_rows(screen, numbers)
+    screen.row("detected", seconds(numbers["detection_seconds"]), "after the kill")
+    screen.row("first task", seconds(numbers["event_to_first_task_seconds"]), "from the event to the first task done")
+    screen_proof(screen, run, numbers)
+
+
+def screen_outcome(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
+    """Print how it ended."""
     colour = GOOD if numbers["outcome"] == "Recovered" else BAD
     why = run.why or "The run has not ended." if run else "No run began."
     screen.row("outcome", numbers["outcome"] or "none", why, colour)
-    screen.row("RTO", seconds(numbers["rto_seconds"]), "the longest time in which no order was acknowledged")
-    screen.row("RPO", seconds(numbers["rpo_seconds"]), "how much acknowledged work is gone")
+
+
+def screen_rows(screen: Screen, numbers: dict[str, Any]) -> None:
+    """Print what became of the shop's rows."""
     screen.row("rows lost", str(numbers["lost_rows"]), f"of {numbers['acknowledged_rows']} acknowledged orders")
     retried = f"charges made twice; {numbers['retried_errors']} errors were retried"
     screen.row("rows doubled", str(numbers["duplicated_rows"]), retried)
-    screen.row("detected", seconds(numbers["detection_seconds"]), "after the kill")
-    screen.row("first task", seconds(numbers["event_to_first_task_seconds"]), "from the event to the first task done")
+
+
+def screen_proof(screen: Screen, run: Run | None, numbers: dict[str, Any]) -> None:
+    """Print the evidence, and where the run is."""
     for claim in (run.report or {}).get("evidence", []) if run else []:
         mark, tint = ("holds", GOOD) if claim["holds"] else ("DOES NOT HOLD", BAD)
         screen.row("evidence", mark, f"{claim['claim']}   ({claim['seen']})", tint)

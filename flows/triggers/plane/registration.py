@@ -27,12 +27,15 @@ from flows.triggers.plane.folder import PROJECT, keep_secret
 from flows.triggers.responder.worker import Responder
 
 DEPLOYMENTS = PROJECT / "deployments.yaml"
+DRILLS = ("nightly", "weekly-moment", "monthly-latest")
 #: Schedules of which every block gets a copy of its own: deployment, slug, and of which types there must be one by its
 #: name. Rules that are shared by several databases have a name that is of none.
 PATTERNS = (
     ("postgres-failover", "weekly-dry-run", ("salvor-postgres-cluster",)),
     ("stripe-resync", "nightly-dry-run", ("salvor-stripe-account",)),
     ("consistency-check", "hourly", ("salvor-app-database", "salvor-rule-pack")),
+    ("backup-take", "nightly", ("salvor-backup-repository",)),
+    *(("backup-drill", slug, ("salvor-backup-repository", "salvor-scratch")) for slug in DRILLS),
 )
 #: `responder` is for what must start at once, `salvor` for everything else.
 POOLS: dict[str, type[BaseWorker[Any, Any, Any]]] = {"responder": Responder, "salvor": ProcessWorker}

@@ -11,8 +11,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from flows.triggers.plane.command import Trace
 from tests.lab import processes
+from tests.lab.plane import tell_plane_address
 from tests.lab.pointer import HOME
 
 if TYPE_CHECKING:
@@ -63,15 +63,6 @@ def running() -> str:
     """Return how to take hold of the shop that is up; empty when none is."""
     found = json.loads(POINTER.read_text()) if POINTER.exists() else {}
     return str(found["spec"]) if found and processes.alive(found["pid"]) else ""
-
-
-def tell_plane_address() -> bool:
-    """Let Prefect's client in this process speak to the plane of `make up`; whether there is one."""
-    trace = Trace.read(HOME)
-    if trace.ready:
-        os.environ["PREFECT_API_URL"] = f"{trace.facts['ui_url']}/api"
-        os.environ["PREFECT_API_AUTH_STRING"] = (HOME / "auth").read_text().strip()
-    return trace.ready
 
 
 def save(blocks: list[tuple[str, object]]) -> str:
