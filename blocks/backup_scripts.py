@@ -226,22 +226,24 @@ FREEZE: Final = 'umask 077; echo "$WHY" >"$R/frozen.part" && mv "$R/frozen.part"
 THAW: Final = 'rm -f "$R/frozen"\n'
 
 # The newest member of a chain goes first, and a set disappears by one rename: killed anywhere, what is left is whole.
+# A set that stays, because a run has come to restore from it, keeps all WAL: it was not counted on.
 EXPIRE: Final = """
 [ ! -f "$R/frozen" ] || refuse "nothing may be expired now: $(head -n 1 "$R/frozen")"
+stays() { FIRST=""; echo "kept $set: a run restores from it"; }
 for set in $SETS; do
   [ -d "$R/sets/$set" ] || continue
-  [ -z "$(ls -A "$R/sets/$set/in-use" 2>/dev/null)" ] || { echo "kept $set: a run restores from it"; continue; }
+  [ -z "$(ls -A "$R/sets/$set/in-use" 2>/dev/null)" ] || { stays; continue; }
   mv -T "$R/sets/$set" "$R/sets/.$set.expired" || exit 1
   if [ -n "$(ls -A "$R/sets/.$set.expired/in-use" 2>/dev/null)" ]; then
-    mv -T "$R/sets/.$set.expired" "$R/sets/$set" || exit 1; echo "kept $set: a run restores from it"; continue
+    mv -T "$R/sets/.$set.expired" "$R/sets/$set" || exit 1
+    stays; continue
   fi
   echo "expired $set"
 done
 rm -rf "$R"/sets/.*.expired
-[ -n "$FIRST" ] || exit 0
-find "$R/wal" -mindepth 2 -maxdepth 2 -type f -regex ".*/[0-9A-F]*\\(.partial\\)?" |
-  awk -F/ -v first="$FIRST" 'length($NF) >= 24 && substr($NF, 9, 16) < first' | tee /dev/stderr |
-  xargs -r -d "\\n" rm -f
+gone=$([ -z "$FIRST" ] || find "$R/wal" -mindepth 2 -maxdepth 2 -type f -regex ".*/[0-9A-F]*\\(.partial\\)?" |
+  awk -F/ -v first="$FIRST" 'length($NF) >= 24 && substr($NF, 9, 16) < first')
+echo "$gone" | xargs -r -d "\\n" rm -f && echo "$(echo "$gone" | grep -c .) files of WAL removed"
 """
 
 # One process per repository, started by whoever comes first; the lock goes with it. It outlives us: an archive that

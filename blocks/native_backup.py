@@ -169,8 +169,7 @@ class NativeRepository:
         """Remove the sets NAMES, in this order, and the WAL before the position KEEP_FROM; give what became of each."""
         first = wal_name(0, keep_from, self.segment_bytes)[8:] if keep_from else ""
         done = self._write(sh.EXPIRE, deadline, "expire sets", SETS=" ".join(names), FIRST=first)
-        wal = len(done.err.splitlines())
-        return "; ".join([*done.out.splitlines(), f"{wal} files of WAL removed"])
+        return "; ".join(done.out.splitlines())
 
     # --- WAL
 
