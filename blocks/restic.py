@@ -39,7 +39,7 @@ _SAYS: tuple[tuple[str, type[SalvorError], str], ...] = (
         "{place} cannot be reached ({said})",
     ),
     (r"ignoring error|verification failed|does not match", ScriptFailed, "what {place} holds is damaged ({said})"),
-    (r"already locked", Transient, "somebody else is at work in {place} ({said})"),
+    (r"already locked", Transient, "somebody else is at work in {place}"),
     (
         r"read-only file system|permission denied|access ?denied",
         Misconfigured,

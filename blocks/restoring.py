@@ -21,7 +21,7 @@ RECOVERY_SETTINGS = (
 class SetUnfit(SalvorError):  # noqa: N818 - named for what may have changed, as in errors.py
     """A set that was to be restored is damaged; nothing but the copy was touched."""
 
-    code = 60
+    code = 53
 
     def __init__(self, message: str = "", bad: dict[str, str] | None = None) -> None:
         """Keep what is wrong with which set."""

@@ -10,7 +10,8 @@ be reached is refused with the reason: before the oldest set, after the last WAL
 
 **Mitigation.** Run it and let somebody approve. Until clients are let in, everything is taken back when a step fails:
 the old directory returns to its place. A set that turns out to be damaged is marked, and the next best one is taken.
-Running this again goes on where a run that died has stopped. Afterwards run postgres-rejoin for each standby.
+Running this again goes on where a run that died has stopped. With `files_into` the files and the Redis of the set come
+back too, into a folder from which you put them in place. Afterwards run postgres-rejoin for each standby.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Backup: keep a recovery set of a database, prove that it is whole, and let old ones go.
 
-**Meaning.** A set is the files of the database, the numbers a restore is compared with, and each node's configuration.
-WAL is streamed beside it, so that every later moment can be restored as well.
+**Meaning.** A set is the files of the database, the numbers a restore is compared with, and each node's configuration;
+with restic also the application's files and its Redis, and a copy of all of it offsite. WAL is streamed beside it, so
+that every later moment can be restored as well.
 
 **Impact.** Reading: the primary is copied over the network, at the speed of its disk. Nothing waits for it.
 

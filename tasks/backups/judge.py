@@ -61,6 +61,8 @@ def unlooked_take(plan: TakePlan, after: View | None, *, checksums: bool) -> tup
         said.append("Pages that the disk has changed: the cluster has no data checksums (pg_checksums --enable).")
     if not plan.stream:
         said.append("WAL is not streamed: what is written after the set is in no backup.")
+    if after.listing and any(each.offsite for each in after.listing.sets if each.id == plan.set_id):
+        said.append("The copy offsite as a whole: a thirtieth of restic's place is read each day.")
     return tuple(said)
 
 
@@ -166,6 +168,8 @@ def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
         said.append(f"The rows: {after.facts_problem}")
     if after.kept and plan.aim.value != after.kept.restore_point:
         said.append("Whether every row has its right value: at this moment nobody had counted them.")
+    if after.kept and (after.kept.files or after.kept.redis_keys is not None) and not plan.files_into:
+        said.append("The files and the Redis that were kept with the set: they were not restored.")
     if plan.in_place and plan.way == "restore":
         others = [name for name in (*plan.others, *plan.dead) if name != plan.node]
         if others:

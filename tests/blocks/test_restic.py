@@ -120,7 +120,7 @@ def test_what_a_killed_run_has_locked_is_free_again(kept: tuple[Path, Snapshot],
         argv, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, env=env, cwd="/", **dropping()
     ) as other:
         wait_until(lambda: list((folder / "place" / "locks").iterdir()), 30, "restic to be at work")
-        with pytest.raises(Transient, match="somebody else is at work"):
+        with pytest.raises(Transient, match="Somebody else is at work"):
             it.forget((kept[1].id,), 60)
         other.kill()
     assert it.open(make=False) == "there"

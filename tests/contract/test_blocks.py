@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, get_args, get_origin
 
@@ -13,6 +14,7 @@ from pydantic.fields import FieldInfo
 from pydantic.types import Secret
 
 from blocks.catalogue import BLOCKS
+from blocks.errors import SalvorError
 
 SECRET = re.compile(r"(^|_)(password|passwords|token|tokens|secret|secrets|key)($|_)")
 every = pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.__name__)
@@ -74,3 +76,16 @@ def test_its_example_works(block: type[Block]) -> None:
     example = block.get_code_example() or ""
     assert f"from {block.__module__} import {block.__name__}" in example
     assert f'{block.__name__}.load("BLOCK_NAME")' in example
+
+
+def kinds(error: type[SalvorError]) -> Iterator[type[SalvorError]]:
+    """Find an error and all that are told apart from it."""
+    yield error
+    for each in error.__subclasses__():
+        yield from kinds(each)
+
+
+def test_every_error_has_a_number_of_its_own() -> None:
+    """Whoever reads a number in a log finds one error."""
+    found = Counter(vars(error)["code"] for error in {*kinds(SalvorError)} if "code" in vars(error))
+    assert [code for code, times in found.items() if times > 1] == []

@@ -13,17 +13,19 @@ from tasks.backups.policies import RestorePolicy
 from tests.stores import PASSWORD, needs_restic, write
 
 pytestmark = needs_restic
+VALUE = "sk_live_value_of_a_key"
 RESTORE = RestorePolicy(approval="auto")
 
 
 def claims(state) -> dict[str, tuple[str, bool]]:
     report = state.result(raise_on_failure=False)
+    assert VALUE not in report.model_dump_json()
     return {each.claim: (each.seen, each.holds) for each in report.evidence}
 
 
 def test_files_are_kept_with_a_set_and_come_back_with_the_database(orders) -> None:
-    """They are judged at both ends; a copy of the set is offsite; a file that is not there makes it Unverified."""
-    write(orders.vault / "app" / ".env", "KEY=value\n", 0o600)
+    """They are judged at both ends and no value is in a report; a file that is not there makes a set Unverified."""
+    write(orders.vault / "app" / ".env", f"KEY={VALUE}\n", 0o600)
     block = BackupRepository.load("orders")
     block.files = [str(orders.vault / "app")]
     block.restic = ResticPlace(repository=str(orders.vault / "place"), password=SecretStr(PASSWORD), offsite=True)
@@ -40,7 +42,7 @@ def test_files_are_kept_with_a_set_and_come_back_with_the_database(orders) -> No
         found
     )
     back = Path(f"{into}{orders.vault}/app/.env")
-    assert (back.read_text(), back.stat().st_mode & 0o777) == ("KEY=value\n", 0o600)
+    assert (back.read_text(), back.stat().st_mode & 0o777) == (f"KEY={VALUE}\n", 0o600)
 
     block.files = [str(orders.vault / "app"), "/nowhere/at-all"]
     block.save("orders", overwrite=True)
