@@ -1,5 +1,4 @@
-"""The demo of a disaster: every server is killed, every data directory is gone, and the service comes back from its
-backup. `make demo-disaster`, or `python -m tests.lab.demo_disaster`.
+"""The demo of a disaster: all servers and their data are lost, and the service comes back. `make demo-disaster`.
 
 Commits wait for the archive as well, so that what was acknowledged is in it whatever is destroyed. See performance.py
 for how it ends.
@@ -58,7 +57,7 @@ def _perform(screen: Screen, stack: ExitStack) -> tuple[Lab, dict[str, Any]]:
     app.await_writes(20)
     time.sleep(STEADY_SECONDS)
     screen.note(f"The shop goes on: {app.acknowledged_after(0)} orders are acknowledged by now.")
-    screen.title("SIGKILL to every process of every server; their data directories are removed")
+    screen.title("SIGKILL to every process of every server; then their data directories are removed")
     told = story.Story(record, app, screen, time.time(), PROCEDURE, turning="admit", acts=ACTS)
     for sentence in strike(lab):
         screen.note(sentence)
