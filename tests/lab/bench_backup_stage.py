@@ -34,7 +34,6 @@ from tests.lab.cluster import Lab
 from tests.lab.disaster import kept_sets
 from tests.lab.node import LabNode
 from tests.lab.processes import wait_until
-from tests.lab.records import record
 
 DATABASE = "bench"
 #: Of pgbench: 2 GB.
@@ -209,12 +208,10 @@ class Stage:
 
     # --- ours
 
-    def run(self, procedure: str, **policy: Any) -> Ran:
+    def run(self, procedure: str, target: str = lab_blocks.CLUSTER, **policy: Any) -> Ran:
         """Run a procedure to its end; one that did not end well is an error, for its number means nothing."""
         os.sync()
-        if self.lab.primaries():
-            record(self.ledger, "recovery.postgres.orders", self.lab)
-        ran = Ran(**run_apart(self.plane, procedure, lab_blocks.CLUSTER, policy))
+        ran = Ran(**run_apart(self.plane, procedure, target, policy))
         if ran.outcome != "Recovered":
             raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
         run = runs.history(self.ledger)[0]
