@@ -21,7 +21,20 @@ from blocks.postgres_knock import refusal_code
 from blocks.postgres_refusal import Kind, explain_connect, explain_query, mentions_login
 from blocks.postgres_wire import Connection, Params, Row, connect, execute, finish
 
-__all__ = ["Answer", "Row", "StatementRefused", "address", "ask", "ask_all", "ask_each", "finish", "run_sql", "write"]
+__all__ = [
+    "Answer",
+    "Row",
+    "StatementRefused",
+    "address",
+    "ask",
+    "ask_all",
+    "ask_each",
+    "finish",
+    "read_only",
+    "run_sql",
+    "whoever_writes",
+    "write",
+]
 
 # A statement that carries a password must reach neither the server's log nor pg_stat_activity.
 _UNLOGGED = (
@@ -120,6 +133,18 @@ def address(conninfo: str) -> str:
     """Name the server of CONNINFO for a sentence, without its secrets."""
     parts = conninfo_to_dict(conninfo)
     return f"PostgreSQL at {parts.get('host', 'localhost')}:{parts.get('port', 5432)}"
+
+
+def read_only(conninfo: str) -> str:
+    """Say the same address for a session that cannot write."""
+    return _with_options(conninfo, "-c default_transaction_read_only=on")
+
+
+def whoever_writes(conninfos: list[str]) -> str:
+    """Give one address for all of CONNINFOS, which leads to the one that takes writes, also after a failover."""
+    parts = [conninfo_to_dict(each) for each in conninfos]
+    places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
+    return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
 
 
 def _with_options(conninfo: str, more: str) -> str:

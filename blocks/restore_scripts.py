@@ -40,7 +40,9 @@ case $CHAIN in
     resumed=yes
     all() { (cd "$1" && find . -type f -printf "%P\\t%s\\t%T@\\n") | LC_ALL=C sort; }
     (cd "$from" && find . -type d -exec mkdir -p -m 700 "$INTO/{}" \\;) &&
-      all "$from" >"$INTO.all" && all "$INTO" >"$INTO.have" &&
+      all "$from" >"$INTO.all" && all "$INTO" | cut -f1 >"$INTO.have" &&
+      cut -f1 "$INTO.all" | LC_ALL=C comm -13 - "$INTO.have" | (cd "$INTO" && xargs -r -d "\\n" rm -f) &&
+      all "$INTO" >"$INTO.have" &&
       LC_ALL=C comm -23 "$INTO.all" "$INTO.have" | cut -f1 |
       (cd "$from" && xargs -r -d "\\n" cp -a --parents -t "$INTO") >&2
   fi ;;
@@ -168,6 +170,7 @@ echo "restored: $(head -n 1 "$D/salvor-restored" 2>/dev/null)"
 echo "chain: $(cat "$INTO.set" 2>/dev/null || tail -n 1 "$D/salvor-restored" 2>/dev/null)"
 """
     + LOOK
+    + "exit 0  # a directory that pg_controldata cannot read is looked at as well\n"
 )
 
 # A server is asked about itself, so that the deep look costs no network; amcheck must be installed in the database.

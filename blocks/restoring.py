@@ -14,7 +14,7 @@ from blocks.postgres_node import PostgresNode, ScriptFailed
 #: would stop at the same target.
 RECOVERY_SETTINGS = (
     *("restore_command", "recovery_target_action", "recovery_target_timeline", "recovery_target_inclusive"),
-    *("recovery_target_lsn", "recovery_target_time", "recovery_target_name"),
+    *("recovery_target", "recovery_target_lsn", "recovery_target_time", "recovery_target_name"),
 )
 
 
@@ -123,10 +123,10 @@ def target_settings(kind: str, value: str, timeline: int, action: str) -> dict[s
 
     With "latest" it would take a hole in the WAL for the end, and promote without a word.
     """
-    if kind not in {"lsn", "time", "name"}:
+    if kind not in {"lsn", "time", "name", "immediate"}:
         raise Transient(f"{kind} is no target of a recovery.")
-    return {
-        f"recovery_target_{kind}": value,
+    where = {"recovery_target": kind} if kind == "immediate" else {f"recovery_target_{kind}": value}
+    return where | {
         "recovery_target_inclusive": "true",
         "recovery_target_timeline": str(timeline),
         "recovery_target_action": action,

@@ -45,7 +45,7 @@ def backup_drill(
 
     Args:
         target: Which cluster: the name of its block, its repository and its scratch folder under Blocks, e.g. orders.
-        policy: What is practised.
+        policy: What is practised, and how deep it looks.
         reason: Why, in your words; kept in the report.
         requested_by: Your name.
         alert: Leave it empty. An alert fills in its fingerprint.

@@ -78,15 +78,18 @@ def lies_on(made: BackupSet, path: Iterable[Leg]) -> bool:
 class Wal(Frozen):
     """Which segments along a path there are."""
 
+    first: int = 0
     last: int  #: the last there is; -1 when there is none
     holes: tuple[tuple[int, int], ...] = ()  #: the last segment before each, and the first after it
 
     def whole_from(self, segment: int) -> int:
         """Give the first segment from which all are there up to SEGMENT."""
-        return max((after for _, after in self.holes if after <= segment), default=0)
+        return max((after for _, after in self.holes if after <= segment), default=self.first)
 
     def next_hole(self, segment: int) -> tuple[int, int] | None:
-        """Give the first hole that a recovery from SEGMENT on meets."""
+        """Give the first hole that a recovery from SEGMENT on meets; an archive may also begin too late."""
+        if segment < self.first:
+            return segment - 1, self.first
         return next((hole for hole in self.holes if hole[1] > segment), None)
 
 
@@ -103,7 +106,7 @@ def along(archive: Archive, path: tuple[Leg, ...]) -> Wal:
         }
     numbers = sorted(found)
     holes = tuple((a, b) for a, b in pairwise(numbers) if b != a + 1)
-    return Wal(last=numbers[-1] if numbers else -1, holes=holes)
+    return Wal(first=numbers[0], last=numbers[-1], holes=holes) if numbers else Wal(last=-1)
 
 
 def chain_of(made: BackupSet, sets: dict[str, BackupSet]) -> Chain | None:

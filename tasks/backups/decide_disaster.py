@@ -59,13 +59,15 @@ def _assessed(place: Place) -> str:
 
 
 def _start(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
-    last = view.recorded.node if view.recorded else ""
+    last, newest = view.recorded, _newest(view)
     fit = [place for place in view.places if _can_start(place)]
-    place = next((each for each in fit if each.name == last), fit[0] if len(fit) == 1 and not last else None)
-    if place is None:
+    if fit and not [place for place in fit if place.timeline == newest]:
+        return f"somebody was promoted after {fit[0].name} was the primary."
+    fit = [place for place in fit if place.timeline == newest]
+    meant = [place for place in fit if last is None or place.name == last.node or place.timeline > last.timeline]
+    if len(meant) != 1:
         return "no node that was the primary is merely down."
-    if any(each.answers for each in view.places) and view.recorded and view.recorded.timeline < _newest(view):
-        return f"somebody was promoted after {place.name} was the primary."
+    (place,) = meant
     aim = Aim(kind="lsn", value="", timeline=place.timeline, latest=True, said="the end of its own WAL")
     more = {
         "key": f"start-{place.name}-{place.timeline}",
@@ -132,10 +134,10 @@ def _restore(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
     if isinstance(aim, str):
         return aim
     unreached = [each.name for each in view.places if not each.reachable]
-    if unreached and not ask:
-        ask = (
-            f"The host of {' and '.join(unreached)} cannot be reached, so it is not proven that no database runs there:"
-            " see to it that clients cannot reach it."
+    if unreached:
+        ask += (
+            f"{' ' * bool(ask)}The host of {' and '.join(unreached)} cannot be reached, so it is not proven that no "
+            "database runs there: see to it that clients cannot reach it."
         )
     more = {"ask": ask, "deep": policy.deep, "protect": policy.protect}
     return DisasterPlan(**planned(view, policy, made, place, aim) | more, way="restore", assessed=assess(view))

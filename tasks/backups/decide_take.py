@@ -14,6 +14,8 @@ from tasks.model import Decision
 
 SPARE = 1.1  #: what is copied may grow while it is copied
 MEGABYTE = 2**20
+LOOK_BACK = 10  #: so many incremental sets say how large the next one is
+WAL_BYTES = 64 * MEGABYTE  #: that come with a set of nothing
 
 
 def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
@@ -25,11 +27,17 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
         said = f"more than one node takes writes ({found})" if found else _nobody(view)
         return Decision.refuse(f"There is no single primary to take a backup of: {said}.")
     (primary,) = view.primaries
-    if wrong := _unfit(view, view.listing, primary, policy):
+    if wrong := _unfit(view, view.listing, primary):
         return Decision.refuse(wrong)
     parent = _parent(view, view.listing, primary, policy)
     if policy.kind == "incremental" and isinstance(parent, str):
         return Decision.refuse(f"An incremental set cannot be taken: {parent}.")
+    need = _need(view.listing, primary, parent)
+    if view.listing.free_bytes < need:
+        return Decision.refuse(
+            f"A backup needs about {need // MEGABYTE} MB and {view.listing.free_bytes // MEGABYTE} MB are free in the "
+            "repository: make room, or lower keep_days."
+        )
     return Decision.go(_plan(view, view.listing, primary, parent, policy))
 
 
@@ -37,7 +45,7 @@ def _nobody(view: View) -> str:
     return "no node takes writes" + "".join(f"; {p.name}: {p.problem}" for p in view.places if p.problem)
 
 
-def _unfit(view: View, listing: Listing, primary: Place, policy: BackupPolicy) -> str:
+def _unfit(view: View, listing: Listing, primary: Place) -> str:
     if listing.system_identifier not in {"", primary.system_identifier}:
         return (
             f"The repository holds the backups of another cluster ({listing.system_identifier}, this is "
@@ -50,13 +58,15 @@ def _unfit(view: View, listing: Listing, primary: Place, policy: BackupPolicy) -
         )
     if not listing.writable:
         return "The repository cannot be written: mount it, or give it to the user of its control."
-    need = ceil(primary.bytes * SPARE)
-    if policy.kind != "incremental" and listing.free_bytes < need:
-        return (
-            f"A backup needs about {need // MEGABYTE} MB and {listing.free_bytes // MEGABYTE} MB are free in the "
-            "repository: make room, or lower keep_days."
-        )
     return ""
+
+
+def _need(listing: Listing, primary: Place, parent: BackupSet | str) -> int:
+    """Say how many bytes the set takes, about: what changed since the last one is as much as it was before."""
+    if isinstance(parent, str):
+        return ceil(primary.bytes * SPARE)
+    earlier = [each.bytes for each in listing.sets if each.kind == "incremental"][-LOOK_BACK:]
+    return ceil(max(earlier, default=0) * SPARE) + WAL_BYTES
 
 
 def _parent(view: View, listing: Listing, primary: Place, policy: BackupPolicy) -> BackupSet | str:

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from random import SystemRandom
 from typing import Any, Literal, TypeVar, cast
 
-from blocks.backup_records import Listing, WalProof, shown
+from blocks.backup_records import Listing, WalProof
 from blocks.errors import SalvorError
 from blocks.ledger import backups, operations, positions
 from blocks.postgres_session import Answer, ask_all
-from tasks.backups.decide_restore import surveyed
+from tasks.backups.decide_restore import settled, surveyed
 from tasks.backups.policies import DrillPolicy, TargetPolicy
 from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
 from tasks.backups.state import DisasterPlan, Place, Recorded, RestorePlan, View
@@ -58,8 +58,10 @@ def draw_target(at: Reach, policy: DrillPolicy) -> DrillPolicy:
 
 @probe
 def observe_scratch(at: Reach) -> Place:
-    """Look at the folder that a drill may use."""
-    return place_of(at, SCRATCH, None)
+    """Look at the folder that a drill may use, and at the room that it may take there."""
+    place = place_of(at, SCRATCH, None)
+    kept = at.scratch.keep_free_bytes if at.scratch else 0
+    return place.model_copy(update={"free_bytes": max(0, place.free_bytes - kept)})
 
 
 @probe
@@ -69,10 +71,7 @@ def settle_aim(at: Reach, plan: R) -> R:
     if current().dry_run or not (aim.latest and aim.kind == "lsn" and aim.lsn):
         return plan
     now = at.repository.prove(aim.timeline, aim.lsn, deadline=plan.restore_seconds)
-    if now.last_record <= aim.lsn:
-        return plan
-    further = {"lsn": now.last_record, "value": shown(now.last_record)}
-    return plan.model_copy(update={"aim": aim.model_copy(update=further)})
+    return plan.model_copy(update={"aim": settled(aim, now)})
 
 
 def look(at: Reach, names: list[str], *, sized: bool = False) -> View:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
-
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
@@ -14,7 +12,7 @@ from blocks.filled_in import loaded
 from blocks.native_backup import NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
-from blocks.postgres_session import Row, ask, finish, run_sql
+from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
 from blocks.restoring import Restoring
 from tasks import queries
 
@@ -84,9 +82,7 @@ class Reach:
 
     def ask(self, name: str, question: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:
         """Read with QUESTION, in a session that cannot write; raise Transient when there is no answer."""
-        conninfo = self.conninfo(name, dbname)
-        options = f"{conninfo_to_dict(conninfo).get('options') or ''} -c default_transaction_read_only=on"
-        answer = finish(ask(make_conninfo(conninfo, options=options), question, deadline))
+        answer = finish(ask(read_only(self.conninfo(name, dbname)), question, deadline))
         if not answer.ok:
             raise Transient(answer.problem)
         return answer.rows
@@ -101,9 +97,7 @@ class Reach:
         It has a name of its own: a backup that runs receives WAL too, and where commits wait for the archive it must
         not confirm them, because a backup that dies is removed.
         """
-        parts = [conninfo_to_dict(self.cluster.replication_conninfo(n.name, ARCHIVE)) for n in self.cluster.nodes]
-        places = {key: ",".join(str(part[key]) for part in parts) for key in ("host", "port")}
-        return make_conninfo("", **parts[0] | places | {"target_session_attrs": "read-write"})
+        return whoever_writes([self.cluster.replication_conninfo(n.name, ARCHIVE) for n in self.cluster.nodes])
 
 
 def quoted(text: str) -> str:

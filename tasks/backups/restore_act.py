@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
-from blocks.restoring import SetUnfit
+from blocks.restoring import Restoring, SetUnfit
 from tasks.backups import admitting, recovering, taking
 from tasks.backups.reach import SCRATCH, Reach
-from tasks.backups.state import RestorePlan, TakePlan
+from tasks.backups.state import Chain, RestorePlan, TakePlan
 from tasks.effects import act
 from tasks.guard import current
 from tasks.report import log
@@ -84,13 +84,25 @@ def fetched(at: Reach, plan: RestorePlan) -> str:
     for chain in plan.chains:
         recovering.hold_sets(at, chain)
         try:
-            how = restoring.copy(chain, plan.restore_seconds)
+            how = _copied(restoring, chain, plan.restore_seconds)
         except SetUnfit as error:
             said.append(recovering.condemned(at, chain, error))
             log(f"  {said[-1]}", warn=True)
             continue
         return "; ".join([*said, f"{chain[-1]} {how}, and passes"])
     raise StandDown(f"No set is whole: {'; '.join(said)}.")
+
+
+def _copied(restoring: Restoring, chain: Chain, seconds: int) -> str:
+    try:
+        return restoring.copy(chain, seconds)
+    except SetUnfit as error:
+        if error.bad:
+            raise
+        restoring.remove()  # what an earlier attempt left is damaged, and not the set
+        return restoring.copy(chain, seconds)
+    except ScriptFailed as error:
+        raise StandDown(f"{error} What was copied is kept: make room or mend it, and run this again.") from error
 
 
 def put_back(at: Reach, plan: RestorePlan) -> str:
@@ -136,6 +148,8 @@ def protected(at: Reach, plan: RestorePlan) -> str:
         return "not wanted"
     if plan.way == "start":
         return taking.stream(at, plan.node, plan.system_identifier, anew=False)
+    if any(each.timeline > plan.aim.timeline and each.good for each in at.repository.look().sets):
+        return "already done"
     said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
     return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"
 

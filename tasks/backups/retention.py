@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from blocks.backup_records import BackupSet
+from tasks.backups.choose import chain_of
 from tasks.model import Frozen
 
 
@@ -23,18 +24,25 @@ def plan_retention(sets: tuple[BackupSet, ...], now: datetime, keep_days: float,
     all, and the last set before the window, from which its oldest moment is restored.
     """
     horizon = now - timedelta(days=keep_days)
-    good = [each for each in sets if each.good]
+    by_id = {each.id: each for each in sets}
+    good = [each for each in sets if _restorable(each, by_id)]
     if not good:  # nothing is proven: nothing goes
         return Retention(expire=(), keep_from=None, kept=())
     young = {each.id: "young enough" for each in sets if each.ended_at >= horizon}
     reasons = _reasons(sets, good, horizon, keep_fulls) | young
-    _add_parents(reasons, {each.id: each for each in sets})
+    _add_parents(reasons, by_id)
     staying = [each for each in sets if each.id in reasons]
     return Retention(
         expire=tuple(sorted((each.id for each in sets if each.id not in reasons), reverse=True)),
         keep_from=min(each.start_lsn for each in staying),
         kept=tuple((each.id, reasons[each.id]) for each in staying if each.ended_at < horizon),
     )
+
+
+def _restorable(made: BackupSet, by_id: dict[str, BackupSet]) -> bool:
+    """Whether it is proven, and all that it is built from: a good set on top of a damaged one is no way back."""
+    chain = chain_of(made, by_id)
+    return chain is not None and all(by_id[name].good for name in chain)
 
 
 def _reasons(sets: tuple[BackupSet, ...], good: list[BackupSet], horizon: datetime, keep_fulls: int) -> dict[str, str]:

@@ -79,9 +79,10 @@ class View(Frozen):
 class Aim(Frozen):
     """Where a recovery stops: what PostgreSQL is told, and what it means."""
 
-    kind: Literal["lsn", "time", "name"]
+    kind: Literal["lsn", "time", "name", "immediate"]  #: immediate: as soon as the set is consistent
     value: str
     timeline: int
+    moment: AwareDatetime | None = None  #: what was committed later is not wanted
     lsn: int | None = None  #: the position that must be reached, where it is known
     latest: bool = False  #: nothing that can be had is left out
     said: str  #: in words

@@ -50,9 +50,10 @@ def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Su
 def moment_of(policy: TargetPolicy) -> datetime | None:
     """Read the moment that is recovered to; None when the target is none, or cannot be read."""
     try:
-        return datetime.fromisoformat(policy.to) if policy.target == "time" else None
+        moment = datetime.fromisoformat(policy.to) if policy.target == "time" else None
     except ValueError:
         return None
+    return moment.astimezone(UTC) if moment and moment.tzinfo else moment
 
 
 def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
@@ -64,7 +65,7 @@ def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
         moment = moment_of(policy)
         if moment is None or moment.tzinfo is None:
             return f"`{policy.to}` is no time with its zone: write it like 2026-11-29 14:05:00+00:00."
-        return moment.astimezone(UTC), None
+        return moment, None
     if policy.target == "lsn":
         try:
             return None, lsn(policy.to)
@@ -93,17 +94,24 @@ def _found(
         found = chains(listing, path, position, from_segment=wal.whole_from(position // size))
         return found or _none_before(listing, f"the position {policy.to}")
     if moment is not None:
-        ended = {each.id: each.ended_at for each in listing.sets}
-        found = tuple(each for each in chains(listing, path, None) if ended[each[-1]] <= moment)
+        found = _ended_by(listing, history, moment)
         return found or _none_before(listing, f"{moment:%Y-%m-%d %H:%M:%S} UTC")
     if policy.target == "name":
         point = next((each for each in listing.sets if each.restore_point == policy.to), None)
-        before = point.ended_at if point else None
-        ended = {each.id: each.ended_at for each in listing.sets}
-        found = tuple(each for each in chains(listing, path, None) if before is None or ended[each[-1]] <= before)
+        found = _ended_by(listing, history, point.ended_at if point else None)
         return found or "There is no good set before that restore point."
-    found = chains(listing, path, None, from_segment=wal.whole_from(wal.last)) or chains(listing, path, None)
+    found = chains(listing, path, None, from_segment=wal.whole_from(wal.last)) or _ended_by(listing, history, None)
     return found or f"No set of timeline {path[-1].timeline} is good: each is damaged, or what it builds on is missing."
+
+
+def _ended_by(listing: Listing, history: tuple[tuple[Leg, ...], Wal], moment: datetime | None) -> tuple[Chain, ...]:
+    """Give the sets that had ended at MOMENT, but none that a hole divides from the newest of them."""
+    path, wal = history
+    sets = {each.id: each for each in listing.sets}
+    found = [each for each in chains(listing, path, None) if moment is None or sets[each[-1]].ended_at <= moment]
+    begins = {each: sets[each[-1]].start_lsn // listing.archive.segment_bytes for each in found}
+    whole = wal.whole_from(max(begins.values(), default=0))
+    return tuple(each for each in found if begins[each] >= whole) or tuple(found)
 
 
 def _one(listing: Listing, name: str, path: tuple[Leg, ...]) -> tuple[Chain, ...] | str:

@@ -109,7 +109,7 @@ def test_the_schedules_fit_the_form(deployment: dict[str, Any]) -> None:
         flow.validate_parameters(deployment.get("parameters", {}) | schedule["parameters"])
 
 
-#: What may run for every block without being asked: it adds a set, or builds and removes a copy where nothing else lives.
+#: What may run for every block without being asked: it adds a set, or builds a copy where nothing else lives.
 HARMLESS = {"backup-take", "backup-drill"}
 
 

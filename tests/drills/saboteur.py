@@ -18,7 +18,7 @@ import tasks.consistency.batches
 import tasks.consistency.undo_act
 import tasks.effects
 from tasks.guard import current
-from tests.drills.program import PROCEDURES, ROWS, Blow, module_of, steps
+from tests.drills.program import BACKUPS, PROCEDURES, ROWS, Blow, module_of, steps
 
 FOLDER = "SALVOR_SABOTAGE"  #: environment variable: where the orders are
 
@@ -137,7 +137,7 @@ def _stat(pid: int) -> list[str]:
 
 if FOLDER in os.environ:  # in the responder's fork server, and nowhere else
     _saboteur = Saboteur(Path(os.environ[FOLDER]))
-    for _procedure in PROCEDURES + ROWS:
+    for _procedure in PROCEDURES + ROWS + BACKUPS:
         _saboteur.watch(_procedure)
     tasks.consistency.batches.change = _saboteur.amid(tasks.consistency.batches.change)
     tasks.consistency.undo_act.give_back = _saboteur.amid(tasks.consistency.undo_act.give_back)

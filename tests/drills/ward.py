@@ -16,6 +16,7 @@ from typing import Any, Self
 import httpx
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
+from blocks.backup_repository import BackupRepository, Scratch
 from blocks.ledger import positions, runs
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run
@@ -55,7 +56,9 @@ class Ward:
         """Save the blocks of the lab for this target."""
         self.turn_to_plane()
         for name, block in lab_blocks.describe(self.lab):
-            if name == lab_blocks.CLUSTER:
+            if isinstance(block, BackupRepository | Scratch):
+                block.save(self.target, overwrite=True)
+            elif name == lab_blocks.CLUSTER:
                 block.poolers = [f"{self.target}-{p}" for p in block.poolers]
                 block.probe_deadline_seconds = PROBE_SECONDS
                 block.save(self.target, overwrite=True)

@@ -175,6 +175,18 @@ class Lab(Breaks):
         behind = "SELECT 1 FROM pg_stat_replication WHERE replay_lsn < pg_current_wal_lsn() OR replay_lsn IS NULL"
         return not self.psql("n1", behind)
 
+    def demand_archive(self) -> None:
+        """Let no commit be acknowledged before the archive has it."""
+        schema.demand_archive(self.nodes["n1"], [name for name in self.nodes if name != "n1"])
+
+    def await_archived(self) -> None:
+        """Wait until the archive has all that the primary has written."""
+        behind = (
+            "SELECT 1 FROM pg_stat_replication WHERE application_name = 'salvor_archive'"
+            " AND flush_lsn >= pg_current_wal_flush_lsn()"
+        )
+        wait_until(lambda: bool(self.psql(self.primary(), behind)), 30, "the archive to have everything")
+
     # --- looking
 
     @property

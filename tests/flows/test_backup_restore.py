@@ -1,0 +1,88 @@
+"""A restore goes back to the very moment that was named, is taken back when it fails, and says what it cannot reach."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+
+from flows.backup_restore import backup_restore
+from flows.backup_take import backup_take
+
+
+def restored(**policy):
+    given = {"approval": "auto", **policy}
+    state = backup_restore("orders", given, requested_by="a person", return_state=True)
+    return state.name, state.result(raise_on_failure=False)
+
+
+def add(lab, client: str, rows: int = 100) -> datetime:
+    """Let a client place orders; give a moment after that and before whatever comes next."""
+    lab.psql("n1", f"INSERT INTO orders SELECT '{client}', g, 1 FROM generate_series(1, {rows}) g", "orders")
+    time.sleep(0.02)
+    (row,) = lab.psql("n1", "SELECT clock_timestamp()")
+    time.sleep(0.02)
+    return row[0]
+
+
+def clients(lab) -> dict[str, int]:
+    return dict(lab.psql("n1", "SELECT client, count(*) FROM orders GROUP BY 1 ORDER BY 1", "orders"))
+
+
+def test_every_row_before_the_moment_is_there_and_none_after_it(orders) -> None:
+    """Point in time is exact, the old directory is kept, a new set protects the new history, clients are led here."""
+    backup_take("orders", return_state=True)
+    moment = add(orders, "before")
+    add(orders, "after")
+    name, report = restored(target="time", to=moment.isoformat())
+    assert name == "Recovered", report.why
+    assert clients(orders) == {"before": 100}
+    assert orders.primaries() == ["n1"]
+    assert len(list(orders.nodes["n1"].disk.glob("data.damaged-*"))) == 1
+    assert {"rto_writable_seconds", "rto_verified_seconds", "rto_protected_seconds"} <= set(report.figures)
+    assert any("n2, n3" in said for said in report.unverified)
+    state = backup_take("orders", return_state=True)
+    assert state.name == "Recovered"
+
+
+def test_a_restore_that_fails_gives_everything_back(orders) -> None:
+    """A point that was never set stops the recovery; the old directory returns, and everybody runs as before."""
+    backup_take("orders", return_state=True)
+    add(orders, "kept")
+    name, report = restored(target="name", to="never-set")
+    assert name == "Refused", report.why
+    assert "recovery ended before" in report.why
+    assert clients(orders) == {"kept": 100}
+    assert orders.primaries() == ["n1"]
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))
+    assert orders.psql("n1", "SHOW restore_command") == [("",)]
+
+
+def test_a_dry_run_changes_nothing(orders) -> None:
+    """It says from which set it would restore, and what that loses; no file is written and nobody is stopped."""
+    backup_take("orders", return_state=True)
+    moment = add(orders, "kept")
+    before = sorted(path for path in orders.root.rglob("*") if "salvor" in path.name)
+    name, report = restored(target="time", to=moment.isoformat(), dry_run=True)
+    assert (name, report.plan.chains[0][-1].endswith("-full")) == ("NothingToDo", True), report.why
+    assert "after" in report.plan.loss
+    assert sorted(path for path in orders.root.rglob("*") if "salvor" in path.name) == before
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))
+
+
+def test_what_cannot_be_reached_is_refused_with_the_reason(orders) -> None:
+    """Before the oldest set, in the future, without a zone, no position, no such set, no such node: nothing changes."""
+    backup_take("orders", return_state=True)
+    now = datetime.now(UTC)
+    for policy, said in (
+        ({"target": "time", "to": (now - timedelta(days=1)).isoformat()}, "the oldest set"),
+        ({"target": "time", "to": (now + timedelta(days=1)).isoformat()}, "future"),
+        ({"target": "time", "to": "2026-11-29 10:00"}, "with its zone"),
+        ({"target": "lsn", "to": "nonsense"}, "no position"),
+        ({"target": "lsn", "to": "FF/0"}, "can be read up to"),
+        ({"target": "set", "to": "none"}, "holds no set"),
+        ({"target": "time"}, "Say in `to`"),
+        ({"node": "n9"}, "no node"),
+    ):
+        name, report = restored(**policy)
+        assert (name, said in report.why) == ("Refused", True), (policy, report.why)
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))

@@ -1,0 +1,71 @@
+"""The service comes back by the cheapest way, started or restored from what is left; nothing that was kept is lost."""
+
+from __future__ import annotations
+
+from flows.backup_take import backup_take
+from flows.disaster_recover import disaster_recover
+from tests.flows.test_backup_restore import add, clients
+from tests.lab.records import record
+
+RESOURCE = "recovery.postgres.orders"
+
+
+def recovered(**policy):
+    state = disaster_recover("orders", policy, requested_by="a person", return_state=True)
+    return state.name, state.result(raise_on_failure=False)
+
+
+def test_nothing_is_done_while_somebody_takes_writes(orders) -> None:
+    """A healthy cluster is no disaster."""
+    name, report = recovered()
+    assert (name, "takes writes" in report.why) == ("NothingToDo", True)
+
+
+def test_a_primary_that_is_only_down_is_started(orders) -> None:
+    """Its own files are the best backup there is: nothing is restored, and nothing lost."""
+    add(orders, "kept")
+    record(orders_ledger(), RESOURCE, orders)
+    for node in orders.nodes:
+        orders.kill_node(node)
+    name, report = recovered()
+    assert (name, report.plan.way) == ("Recovered", "start"), report.why
+    assert clients(orders) == {"kept": 100}
+
+
+def test_a_lost_cluster_is_restored_with_the_wal_that_only_the_damaged_directory_had(orders) -> None:
+    """Files of the primary are spoilt and the standbys gone; its last WAL is copied out, and no row is lost."""
+    backup_take("orders", return_state=True)
+    add(orders, "archived")
+    end_receiver(orders)
+    add(orders, "only in the damaged directory")
+    record(orders_ledger(), RESOURCE, orders)
+    for node in ("n2", "n3"):
+        orders.destroy(node)
+    orders.kill_node("n1")
+    (orders.nodes["n1"].data / "global/pg_control").unlink()
+    name, report = recovered(way="restore")
+    assert name == "Recovered", report.why
+    assert clients(orders) == {"archived": 100, "only in the damaged directory": 100}
+    assert report.figures["rpo_seconds"] == 0
+
+
+def test_no_way_back_says_what_was_tried(orders) -> None:
+    """Without a repository, a standby and a directory the report says of each way why it does not go."""
+    for node in orders.nodes:
+        orders.destroy(node)
+    name, report = recovered()
+    assert name == "Refused"
+    assert all(way in report.why for way in ("start:", "failover:", "restore:"))
+
+
+def orders_ledger():
+    from tasks.guard import ledger  # noqa: PLC0415
+
+    return ledger()
+
+
+def end_receiver(lab) -> None:
+    """End the process that streams WAL, as a host that dies would."""
+    lab.psql(
+        "n1", "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE slot_name = 'salvor_archive'"
+    )
