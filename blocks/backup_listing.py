@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from pydantic import ValidationError
+from pydantic_core import from_json
 
-from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalFile, WalProof, lsn
+from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalProof, lsn
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
@@ -20,25 +19,31 @@ _COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) U
 
 
 def listing(text: str, segment_bytes: int) -> Listing:
-    """Read what LIST printed. A set whose record cannot be read is listed as bad, never left out."""
+    """Read what LIST printed; a set whose record cannot be read is none."""
     said: dict[str, list[str]] = defaultdict(list)
-    for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        said[word].append(rest)
-    found = {each: dict(part.partition(" ")[::2] for part in said[each]) for each in ("bad", "verified")}
+    kept: dict[str, dict[str, str]] = defaultdict(dict)
     users: dict[str, list[str]] = defaultdict(list)
-    for each in said["use"]:
-        name, _, run = each.partition(" ")
-        users[name].append(run)
-    sets = (_set(each, found, users) for each in said["set"])
+    for line in text.splitlines():
+        if line.startswith("sets/"):
+            path, _, rest = line.partition(":")
+            _, name, what, *run = path.split("/")
+            kept[what].setdefault(name, rest)
+            users[name] += run
+        else:
+            word, _, rest = line.partition(" ")
+            said[word].append(rest)
+    sets = (_set(name, kept, users) for name in sorted(kept["set.json"]))
+    files = _files(said["wal"], segment_bytes)
     return Listing(
         system_identifier="".join(said["system"]),
-        sets=tuple(sorted((each for each in sets if each), key=lambda each: each.id)),
-        archive=Archive(
-            segment_bytes=segment_bytes,
-            files=tuple(sorted(_files(said["wal"], segment_bytes), key=lambda f: (f.timeline, f.number, f.partial))),
-            branches=tuple(_branches(said["history"])),
-            receiver=_receiver(said["receiver"]),
+        sets=tuple(each for each in sets if each),
+        archive=Archive.model_validate(
+            {
+                "segment_bytes": segment_bytes,
+                "files": [{"timeline": t, "number": n, "partial": p} for t, n, p in sorted(files)],
+                "branches": tuple(_branches(said["history"])),
+                "receiver": _receiver(said["receiver"]),
+            }
         ),
         free_bytes=int("".join(said["free"]) or 0),
         frozen="".join(said["frozen"]),
@@ -46,22 +51,22 @@ def listing(text: str, segment_bytes: int) -> Listing:
     )
 
 
-def _set(text: str, found: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
+def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
+    found = {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
     try:
-        content = json.loads(text)
-        name = content["id"]
-        content |= {"bad": found["bad"].get(name, ""), "verified_at": found["verified"].get(name)}
-        return BackupSet.model_validate(content | {"in_use": users.get(name, [])})
-    except (ValueError, KeyError, ValidationError):
+        content = from_json(kept["set.json"][name]) | from_json(kept["facts.json"].get(name, "{}"))
+        made = BackupSet.model_validate(content | found | {"in_use": users[name]})
+    except (ValueError, TypeError):
         return None
+    return made if made.id == name else None
 
 
-def _files(names: list[str], segment_bytes: int) -> Iterator[WalFile]:
+def _files(names: list[str], segment_bytes: int) -> Iterator[tuple[int, int, bool]]:
     for name in dict.fromkeys(names):
         bare = name.removesuffix(".partial")
         if len(bare) == WAL_NAME:
             number = ((int(bare[8:16], 16) << 32) // segment_bytes) + int(bare[16:24], 16)
-            yield WalFile(timeline=int(bare[:8], 16), number=number, partial=bare != name)
+            yield int(bare[:8], 16), number, bare != name
 
 
 def _branches(lines: list[str]) -> Iterator[Branch]:

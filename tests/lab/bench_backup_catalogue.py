@@ -69,7 +69,8 @@ def _fill(folder: Path) -> None:
         parent = made.id
         home = folder / "sets" / made.id
         home.mkdir()
-        (home / "set.json").write_text(made.model_dump_json(exclude={"bad", "verified_at", "in_use"}) + "\n")
+        (home / "set.json").write_text(made.model_dump_json(exclude={"facts", "bad", "verified_at", "in_use"}) + "\n")
+        (home / "facts.json").write_text(made.model_dump_json(include={"id", "facts"}) + "\n")
         (home / "verified").write_text(f"{made.ended_at:%Y-%m-%dT%H:%M:%SZ}\n")
         for position in range(made.start_lsn, made.start_lsn + SEGMENTS_EACH * SEGMENT_BYTES, SEGMENT_BYTES):
             (stream / wal_name(1, position, SEGMENT_BYTES)).touch()
