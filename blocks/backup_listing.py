@@ -6,20 +6,25 @@ import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
 from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalProof, lsn
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
-_AT = re.compile(r"at ([0-9A-F]+/[0-9A-F]+)")
+_AT = re.compile(r"(?:at|LSN) ([0-9A-F]+/[0-9A-F]+)")
+_SEAL = re.compile(r',"seal":"[0-9a-f]{64}"}$')
+_FILE = re.compile(r'file "?(?P<name>[0-9A-F]{24})')
 _RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+),.*lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
 _COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
 
 
 def listing(text: str, segment_bytes: int) -> Listing:
-    """Read what LIST printed; a set whose record cannot be read is none."""
+    """Read what LIST printed. A set whose record is damaged is named, never left out."""
     said: dict[str, list[str]] = defaultdict(list)
     kept: dict[str, dict[str, str]] = defaultdict(dict)
     users: dict[str, list[str]] = defaultdict(list)
@@ -27,20 +32,21 @@ def listing(text: str, segment_bytes: int) -> Listing:
         if line.startswith("sets/"):
             path, _, rest = line.partition(":")
             _, name, what, *run = path.split("/")
-            kept[what].setdefault(name, rest)
+            kept[what][name] = rest
             users[name] += run
         else:
             word, _, rest = line.partition(" ")
             said[word].append(rest)
-    sets = (_set(name, kept, users) for name in sorted(kept["set.json"]))
-    files = _files(said["wal"], segment_bytes)
+    sets = [made for name in sorted(kept["set.json"]) if (made := _set(name, kept, users))]
+    files = sorted(_files(said["wal"], segment_bytes))
     return Listing(
         system_identifier="".join(said["system"]),
-        sets=tuple(each for each in sets if each),
+        sets=tuple(sets),
+        unreadable=tuple(sorted({*kept["set.json"]} - {each.id for each in sets})),
         archive=Archive.model_validate(
             {
                 "segment_bytes": segment_bytes,
-                "files": [{"timeline": t, "number": n, "partial": p} for t, n, p in sorted(files)],
+                "files": [{"timeline": t, "number": n, "partial": p} for t, n, p in files],
                 "branches": tuple(_branches(said["history"])),
                 "receiver": _receiver(said["receiver"]),
             }
@@ -52,13 +58,34 @@ def listing(text: str, segment_bytes: int) -> Listing:
 
 
 def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
-    found = {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
+    content = _record(kept["set.json"][name]) | _record(kept["facts.json"].get(name, ""))
+    content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
     try:
-        content = from_json(kept["set.json"][name]) | from_json(kept["facts.json"].get(name, "{}"))
-        made = BackupSet.model_validate(content | found | {"in_use": users[name]})
-    except (ValueError, TypeError):
+        made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})
+    except ValidationError:
         return None
     return made if made.id == name else None
+
+
+def _record(text: str) -> dict[str, Any]:
+    """Read a record; one that is damaged holds nothing."""
+    seal = _SEAL.search(text)
+    if seal and seal[0] != _seal(text[: seal.start()]):
+        return {}
+    try:
+        content = from_json(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def sealed(record: str) -> str:
+    """Add a checksum to the RECORD of a set: a bit that is the other one would lead a recovery astray."""
+    return record[:-1] + _seal(record[:-1])
+
+
+def _seal(text: str) -> str:
+    return f',"seal":"{sha256(text.encode()).hexdigest()}"}}'
 
 
 def _files(names: list[str], segment_bytes: int) -> Iterator[tuple[int, int, bool]]:
@@ -92,20 +119,20 @@ def proof(text: str, timeline: int, start: int, end: int | None, segment_bytes: 
     stop = end or (began + int(record["length"]) if record else start)
     broken, offset = "", -1
     if where := _SAID.search(error):
-        at = _AT.search(where["why"])
-        stop = lsn(at[1]) if at else lsn(where["record"])
-        began = lsn(where["record"])
+        at = _AT.findall(where["why"])
+        stop, began = lsn(at[-1] if at else where["record"]), lsn(where["record"])
         if end is not None or stop // segment_bytes < _number(last, segment_bytes):
             broken = where["why"]
         else:
             offset = stop % segment_bytes
-    elif error and (end is not None or "could not find file" not in error):
+    elif error and (end is not None or not _is_beyond(error, last)):
         broken = error.removeprefix("pg_waldump: error: ")
+        stop = began + int(record["length"]) if record else start
     return (
         WalProof(
             timeline=timeline,
             start_lsn=start,
-            last_record=began,
+            last_record=max(began, start),
             end_lsn=stop,
             last_commit=datetime.fromisoformat(commit[1]).replace(tzinfo=UTC) if commit else None,
             broken=broken,
@@ -113,6 +140,12 @@ def proof(text: str, timeline: int, start: int, end: int | None, segment_bytes: 
         last,
         offset,
     )
+
+
+def _is_beyond(error: str, last: str) -> bool:
+    """Whether reading ended because there is no file after the last."""
+    name = _FILE.search(error)
+    return "could not find file" in error and name is not None and name["name"] > last
 
 
 def _number(name: str, segment_bytes: int) -> int:

@@ -33,7 +33,16 @@ class KeptFile(Record):
     path: str
     mode: str  #: octal, e.g. 600
     bytes: int
-    sha256: str
+    sha256: str  #: of a .env a keyed one, so that values cannot be guessed; empty: it changed while it was kept
+
+
+class Snapshot(Record):
+    """What restic holds of one set: its files and Redis, or the whole repository as it was then."""
+
+    id: str
+    at: AwareDatetime
+    set_id: str
+    what: Literal["files", "offsite"]
 
 
 class BackupSet(Record):
@@ -57,10 +66,13 @@ class BackupSet(Record):
     files: tuple[KeptFile, ...] = ()
     redis_keys: int | None = None  #: None when no Redis was kept
     redis_at: AwareDatetime | None = None
+    apart: bool = False  #: restic had its place when this set was taken
+    missing: tuple[str, ...] = ()  #: what should have been kept with it and was not, and why
     nodes: tuple[str, ...] = ()  #: whose configuration was kept
     app_version: str = ""
     bad: str = Field(default="", description="Why it must not be used.")
     verified_at: AwareDatetime | None = None
+    offsite: str = ""  #: restic's snapshot that has a copy of it, or `failed` and why
     in_use: tuple[str, ...] = ()  #: runs that restore from it now
 
     @property
@@ -118,6 +130,7 @@ class Listing(Record):
 
     system_identifier: str = ""  #: empty when nothing was ever kept here
     sets: tuple[BackupSet, ...] = ()
+    unreadable: tuple[str, ...] = ()  #: sets whose record is damaged: they cannot be restored, and are never expired
     archive: Archive = Archive()
     free_bytes: int = 0
     frozen: str = ""  #: why nothing may be expired now

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from typing import Self
 
 from prefect.blocks.core import Block
@@ -26,6 +28,50 @@ class Service(BaseModel):
         "service is started only then.",
     )
     healthy_seconds: int = Field(default=60, ge=1, le=3600, description="How many seconds it is given to work.")
+
+
+class ResticPlace(BaseModel):
+    """Where restic keeps, encrypted, what is no database; and copies of the sets."""
+
+    model_config = ConfigDict(extra="forbid", hide_input_in_errors=True)
+
+    repository: str = Field(
+        default="",
+        description="Where restic keeps files and Redis: a folder such as /mnt/vault/files, sftp:user@host:/folder, or "
+        "s3:https://host/bucket, as seen from the repository's host; empty: neither is kept. No password belongs here.",
+    )
+    password: SecretStr = Field(
+        default=SecretStr(""),
+        description="Password that it is encrypted with. Nothing can be restored without it: keep it elsewhere, too.",
+    )
+    environment: SecretStr = Field(
+        default=SecretStr(""),
+        description="What the place asks for, as NAME=value with blanks between, e.g. `AWS_ACCESS_KEY_ID=... "
+        "AWS_SECRET_ACCESS_KEY=...`.",
+    )
+    options: list[str] = Field(
+        default_factory=list,
+        description="More -o options of restic, e.g. `sftp.command=ssh -i /etc/salvor/key user@host -s sftp`.",
+    )
+    offsite: bool = Field(
+        default=False,
+        description="Copy every set and all WAL there as well, so that the repository itself may be lost.",
+    )
+
+    @model_validator(mode="after")
+    def _can_be_used(self) -> Self:
+        if self.repository and len(self.password.get_secret_value().splitlines()) != 1:
+            raise ValueError("restic encrypts what it keeps: give its repository a password, of one line.")
+        if re.search(r"://[^/]*:[^/]*@", self.repository):
+            raise ValueError("There is a password in the address of restic's repository: put it into environment.")
+        if not all(re.fullmatch(r"[A-Za-z_]\w*=.*", pair) for pair in self.pairs):
+            raise ValueError("environment is to hold NAME=value, with blanks between; quote a value that has blanks.")
+        return self
+
+    @property
+    def pairs(self) -> list[str]:
+        """Give the environment, one NAME=value each."""
+        return shlex.split(self.environment.get_secret_value())
 
 
 class BackupRepository(Block):
@@ -61,11 +107,15 @@ class BackupRepository(Block):
     )
     files: list[AbsolutePath] = Field(
         default_factory=list,
-        description="Files and folders of the application on the repository's host that are kept with each set: "
-        "configuration, .env, JSON data.",
+        description="Files and folders of the application on the repository's host that are kept with each set, by "
+        "restic: configuration, .env, JSON data.",
     )
     redis_url: SecretStr = Field(
-        default=SecretStr(""), description="Redis that is kept with each set, e.g. redis://127.0.0.1:6379; empty: none."
+        default=SecretStr(""),
+        description="Redis that is kept with each set, by restic, e.g. redis://127.0.0.1:6379; empty: none.",
+    )
+    restic: ResticPlace = Field(
+        default_factory=ResticPlace, description="Where files and Redis are kept, and a copy of the sets if wanted."
     )
     version_command: str = Field(
         default="", description="Command on the repository's host that prints the version of the application."
@@ -80,6 +130,12 @@ class BackupRepository(Block):
         description="In how many seconds the service must take writes again after a disaster; a drill that needs more "
         "than half of it is a warning.",
     )
+
+    @model_validator(mode="after")
+    def _is_elsewhere(self) -> Self:
+        if self.restic.offsite and f"{self.restic.repository}/".startswith(f"{self.directory}/"):
+            raise ValueError(f"{self.restic.repository} is no other place than the repository: give restic another.")
+        return self
 
 
 class Scratch(Block):

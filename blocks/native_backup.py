@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from blocks import backup_scripts as sh
-from blocks.backup_listing import listing, proof, wal_name
+from blocks.backup_listing import listing, proof, sealed, wal_name
 from blocks.backup_records import BackupSet, Listing, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
 from blocks.node_command import Completed
@@ -47,7 +47,8 @@ class NativeRepository:
 
     def look(self, deadline: float = 60.0, *, facts_of: str = "") -> Listing:
         """List sets, WAL, free space: one round trip. What was counted is read of the set FACTS_OF only."""
-        return listing(self._run(sh.LIST, deadline, "be read", FACTS_OF=facts_of).out, self.segment_bytes)
+        done = self._run(sh.LIST, deadline, "be read", SEGMENT=self.segment_bytes, FACTS_OF=facts_of)
+        return listing(done.out, self.segment_bytes)
 
     def prove(
         self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0, *, below: int | None = None
@@ -62,9 +63,10 @@ class NativeRepository:
             "START": shown(start),
             "FIRST": wal_name(timeline, start, size),
             "BELOW": wal_name(timeline, below * size, size) if below is not None else "",
+            "SEGMENT": size,
         }
         found, last, offset = self._read_on(values, timeline, start, end, deadline)
-        while offset >= 0 and self._written_behind(values, last, offset, deadline):
+        while offset >= 0 and self._written_behind(values, found, (last, offset), deadline):
             # Either that is damage, or more has arrived since.
             again, last, offset = self._read_on(values, timeline, start, end, deadline)
             if again.end_lsn == found.end_lsn:
@@ -84,8 +86,12 @@ class NativeRepository:
             return none, "", -1
         return proof(done.out, timeline, start, end, self.segment_bytes)
 
-    def _written_behind(self, values: dict[str, str | int], last: str, offset: int, deadline: float) -> bool:
-        return self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset).out.strip() != "0"
+    def _written_behind(
+        self, values: dict[str, str | int], found: WalProof, place: tuple[str, int], deadline: float
+    ) -> bool:
+        (last, offset), base = place, found.end_lsn - place[1]
+        done = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base)
+        return bool(done.out.strip())
 
     # --- keeping
 
@@ -124,8 +130,8 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        self.put(made.id, "facts.json", made.model_dump_json(include={"id", "facts"}) + "\n")
-        text = made.model_dump_json(exclude={"facts", "bad", "verified_at", "in_use"}) + "\n"
+        self.put(made.id, "facts.json", sealed(made.model_dump_json(include={"id", "facts"})) + "\n")
+        text = sealed(made.model_dump_json(exclude={"facts", "bad", "verified_at", "offsite", "in_use"})) + "\n"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 
@@ -138,6 +144,10 @@ class NativeRepository:
     def condemn(self, name: str, why: str, deadline: float = 10.0) -> None:
         """Write down that the set NAME must not be used."""
         self._write(sh.CONDEMN, deadline, "mark a set", I=name, WHY=why)
+
+    def mark_offsite(self, name: str, where: str, deadline: float = 10.0) -> None:
+        """Write down WHERE a copy of the set NAME is, or why there is none."""
+        self._write(sh.OFFSITE, deadline, "mark a set", I=name, WHERE=" ".join(where.split()))
 
     # --- holding and expiring
 
@@ -169,7 +179,8 @@ class NativeRepository:
     def stream(self, source: str, system_identifier: str, deadline: float = 30.0, *, anew: bool = False) -> str:
         """See to it that WAL streams into the repository; ANEW: into a new folder, because the history has forked."""
         conninfo, password = without_password(source)
-        values = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT, "ANEW": "yes" if anew else "no"}
+        values: dict[str, str | int] = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT}
+        values |= {"ANEW": "yes" if anew else "no", "SEGMENT": self.segment_bytes}
         return self._write(sh.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
 
     def unstream(self, deadline: float = 10.0) -> None:

@@ -60,7 +60,7 @@ chmod 700 "$INTO"
 
 # This node's own configuration: of the directory whose place is taken, else as it was kept with the set.
 # fetch-wal ends with 1 only when a file is nowhere: PostgreSQL takes that for the end of the WAL and promotes. Where
-# it could not look it ends with 126, which stops the recovery.
+# it could not look it ends with 126, which stops the recovery. A file that a full disk has cut off is none.
 PREPARE: Final = """
 [ -f "$INTO/PG_VERSION" ] || refuse "$INTO holds no restored server"
 for f in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf; do
@@ -75,11 +75,14 @@ rm -f "$INTO/standby.signal" "$INTO/backup_manifest" "$INTO/salvor-start.log" "$
 cat >"$INTO/salvor-fetch-wal" <<'END'
 #!/bin/sh
 wal=$1/wal; name=$2; to=$3
-ls -d "$wal"/[0-9]*Z/ >/dev/null 2>&1 || exit 126
+[ -f "$1/system" ] && ls "$wal" >/dev/null 2>&1 || exit 126
 for kind in "" .partial; do
-  for stream in $(ls -dr "$wal"/[0-9]*Z/); do
-    [ -e "$stream$name$kind" ] || continue
-    cp "$stream$name$kind" "$to.part" && mv "$to.part" "$to" && exit 0
+  for stream in $(ls -dr "$wal"/[0-9]*Z/ 2>/dev/null); do
+    from=$stream$name$kind
+    [ -e "$from" ] || continue
+    bytes=$(wc -c <"$from") || exit 126
+    case $name in *.history) ;; *) [ "$bytes" -ge 1048576 ] && [ $((bytes & (bytes - 1))) = 0 ] || continue ;; esac
+    cp "$from" "$to.part" && mv "$to.part" "$to" && exit 0
     exit 126
   done
 done

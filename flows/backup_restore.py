@@ -31,6 +31,7 @@ from tasks.backups.restore_act import (
     protect,
     put_in_place,
     recover,
+    restore_files,
     salvage_wal,
     stop_nodes,
     stop_services,
@@ -75,6 +76,7 @@ def backup_restore(
     put_in_place(at, plan)
     recover(at, plan)
     admit(at, plan)  # the point of no return
+    restore_files(at, plan)
 
     after = observe_recovered(at, plan)
     protect(at, plan)

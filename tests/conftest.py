@@ -35,6 +35,15 @@ def ledger_server():
         yield url
 
 
+@pytest.fixture(scope="session")
+def past():
+    """One primary, and the repository of its backups, whose history is known; started when the first test wants it."""
+    from tests.repositories import past as history  # noqa: PLC0415 - few tests want a lab
+
+    with history() as it:
+        yield it
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request, tmp_path):
     """Give an empty ledger, once in SQLite and once in PostgreSQL."""

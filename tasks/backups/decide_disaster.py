@@ -40,7 +40,10 @@ def assess(view: View) -> tuple[str, ...]:
         said.append(f"The repository cannot be read: {view.problem}")
     else:
         good = sum(each.good for each in view.listing.sets)
-        said.append(f"The repository holds {len(view.listing.sets)} sets, {good} of them proven.")
+        damaged = (
+            f" The records of {', '.join(view.listing.unreadable)} are damaged." if view.listing.unreadable else ""
+        )
+        said.append(f"The repository holds {len(view.listing.sets)} sets, {good} of them proven.{damaged}")
     return tuple(said)
 
 

@@ -34,7 +34,7 @@ def decide_restore(view: View, policy: RestorePolicy) -> Decision[RestorePlan]:
     aim = aimed(view, policy, made, accept_hole=policy.accept_hole)
     if isinstance(aim, str):
         return Decision.refuse(aim)
-    return Decision.go(RestorePlan(**planned(view, policy, made, place, aim)))
+    return Decision.go(RestorePlan(**planned(view, policy, made, place, aim) | {"files_into": policy.files_into}))
 
 
 def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[RestorePlan]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from blocks.backup_records import Fact, shown
+from blocks.backup_records import BackupSet, Fact, shown
 from tasks.backups.choose import along, path_to
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.model import Evidence
@@ -31,9 +31,23 @@ def judge_take(plan: TakePlan, after: View | None, arrived: bool) -> tuple[Evide
         said = f"whole from {shown(kept.start_lsn)} on" if not hole else f"{hole[1] - hole[0] - 1} files are missing"
         claim = "Its WAL is in the repository without a hole, and goes on."
         found.append(Evidence(claim=claim, seen=said if arrived else "it does not stream", holds=arrived and not hole))
+    if kept:
+        found += _apart(kept)
     left = [name for name in plan.expire if any(each.id == name and not each.in_use for each in listing.sets)]
     said = f"still there: {', '.join(left)}" if left else f"{len(plan.expire)} sets were to go"
     return (*found, Evidence(claim="What is too old is gone.", seen=said, holds=not left))
+
+
+def _apart(kept: BackupSet) -> Iterator[Evidence]:
+    """Judge what was kept beside the database."""
+    if kept.missing or kept.files or kept.redis_keys is not None:
+        redis = f", {kept.redis_keys} keys of Redis" if kept.redis_keys is not None else ""
+        seen = "; ".join(kept.missing) or f"{len(kept.files)} files{redis}"
+        yield Evidence(claim="What belongs to it was kept with it.", seen=seen, holds=not kept.missing)
+    if kept.offsite:
+        good = not kept.offsite.startswith("failed")
+        seen = f"restic has it as {kept.offsite[:8]}" if good else kept.offsite
+        yield Evidence(claim="A copy of it is offsite.", seen=seen, holds=good)
 
 
 def unlooked_take(plan: TakePlan, after: View | None, *, checksums: bool) -> tuple[str, ...]:
@@ -41,6 +55,8 @@ def unlooked_take(plan: TakePlan, after: View | None, *, checksums: bool) -> tup
     if after is None:
         return ()
     said = ["That it can be restored: only backup-drill proves that."]
+    if after.listing and after.listing.unreadable:
+        said.append(f"{', '.join(after.listing.unreadable)}: the record is damaged, so the set is of no use.")
     if not checksums:
         said.append("Pages that the disk has changed: the cluster has no data checksums (pg_checksums --enable).")
     if not plan.stream:
@@ -52,7 +68,7 @@ def judge_restored(plan: RestorePlan, after: Recovered, kept: Protected | None =
     """Judge what came back; KEPT: whether it has a backup again, where that was wanted."""
     found = [_writes(plan, after)]
     if after.answers:
-        found += [*_identity(plan, after), *_rows(plan, after), *_led(plan, after)]
+        found += [*_identity(plan, after), *_rows(plan, after), *_files(plan, after), *_led(plan, after)]
     if kept is not None and plan.protect and plan.way == "restore":
         found.append(_protected(kept))
     return tuple(found)
@@ -110,6 +126,12 @@ def _rows(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
         yield Evidence(claim="Every index has every row of its table.", seen=said, holds=not after.damaged)
 
 
+def _files(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+    if plan.files_into:
+        seen = "; ".join(after.files_wrong[:SHOWN]) or after.files
+        yield Evidence(claim="Files and Redis are back as they were kept.", seen=seen, holds=not after.files_wrong)
+
+
 def _differs(fact: Fact, seen: dict[str, int]) -> str:
     return f"{fact.name}: {seen.get(fact.name, 'nothing')} instead of {fact.after}"
 
@@ -142,6 +164,8 @@ def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
         said.append(f"Whether indexes agree with their tables: {after.check_problem}.")
     if after.facts_problem:
         said.append(f"The rows: {after.facts_problem}")
+    elif after.kept and not after.kept.facts:
+        said.append(f"The rows: what was counted with {after.kept.id} is not there, or its record is damaged.")
     if after.kept and plan.aim.value != after.kept.restore_point:
         said.append("Whether every row has its right value: at this moment nobody had counted them.")
     if plan.in_place and plan.way == "restore":

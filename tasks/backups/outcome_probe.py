@@ -10,6 +10,7 @@ from blocks.errors import SalvorError
 from blocks.ledger import steps
 from tasks.backups import admitting
 from tasks.backups.facts import count, databases
+from tasks.backups.files import compare_files
 from tasks.backups.reach import SCRATCH, SQL, Reach
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.backups.taking import streaming
@@ -42,6 +43,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
     }
+    seen |= _files(at, plan, chain)
     seen |= _last_commit(at, plan) | _counted(at, plan) | _compared(at, plan)
     if plan.node != SCRATCH:
         seen |= {"routes": _routes(at, plan), "services": admitting.ailing(at)}
@@ -135,6 +137,16 @@ def _compared(at: Reach, plan: RestorePlan) -> dict[str, Any]:
         "damaged": tuple(line for line in lines if line not in missing),
         "check_problem": f"amcheck is not installed ({missing[0]})" if missing else "",
     }
+
+
+def _files(at: Reach, plan: RestorePlan, chain: tuple[str, ...]) -> dict[str, Any]:
+    if not plan.files_into:
+        return {}
+    try:
+        said, wrong = compare_files(at, chain[-1] if chain else "", plan.files_into, plan.restore_seconds)
+    except SalvorError as error:
+        return {"files_wrong": (str(error),)}
+    return {"files": said, "files_wrong": wrong}
 
 
 def _routes(at: Reach, plan: RestorePlan) -> tuple[tuple[str, bool], ...]:

@@ -83,6 +83,13 @@ class RestorePolicy(TargetPolicy):
     node: str = Field(
         default="", max_length=63, description="Which node is restored; empty: the one that was the primary last."
     )
+    files_into: str = Field(
+        default="",
+        max_length=255,
+        pattern=r"^(/.*[^/])?$",
+        description="Folder on the repository's host into which the files and the Redis of the set are restored, "
+        "e.g. /srv/restored; it must be empty, or new. Empty: none are.",
+    )
     accept_hole: bool = Field(
         default=False,
         description="On: when WAL is missing or damaged, restore to the last moment before that. Off: refuse.",

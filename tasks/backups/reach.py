@@ -9,10 +9,12 @@ from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded
+from blocks.kept_files import HostFiles
 from blocks.native_backup import NativeRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
+from blocks.restic import Restic
 from blocks.restoring import Restoring
 from tasks import queries
 
@@ -44,6 +46,17 @@ class Reach:
     def repository(self) -> NativeRepository:
         """Give the repository with its tools."""
         return NativeRepository(self.block)
+
+    @property
+    def restic(self) -> Restic | None:
+        """Give restic's place for files and copies; None when the block names none."""
+        place = self.block.restic
+        return Restic(place, self.block.control, self.target) if place.repository else None
+
+    @property
+    def host_files(self) -> HostFiles:
+        """Give the files of the repository's host."""
+        return HostFiles(self.block.control, self.block.restic.password.get_secret_value())
 
     @property
     def databases(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit
-from tasks.backups import admitting, recovering, taking
+from tasks.backups import admitting, files, offsite, recovering, taking
 from tasks.backups.reach import SCRATCH, Reach
 from tasks.backups.state import Chain, RestorePlan, TakePlan
 from tasks.effects import act
@@ -136,6 +136,18 @@ def admit(at: Reach, plan: RestorePlan) -> str:
     return admitting.admit(at, plan)
 
 
+@act("Restore files and Redis into the folder that is meant for them, where one is.")
+def restore_files(at: Reach, plan: RestorePlan) -> str:
+    """Bring back what was kept with the set; what fails is judged, for the database is back by now."""
+    if not plan.files_into:
+        return "not wanted"
+    try:
+        chain = at.restoring(plan.node).look()["chain"].split()
+        return files.restore_files(at, chain[-1], plan.files_into, plan.restore_seconds)
+    except (SalvorError, LookupError) as error:
+        return f"failed: {error}"
+
+
 @act("Protect it again: stream its WAL, and take a full set.")
 def protect(at: Reach, plan: RestorePlan) -> str:
     """Keep a set of the new history; without one it has no backup."""
@@ -225,6 +237,7 @@ def take_set(at: Reach, plan: TakePlan) -> str:
 @act("Expire what is too old, and the WAL that only that needs.", point_of_no_return=True)
 def expire_sets(at: Reach, plan: TakePlan) -> str:
     """Remove what nobody needs any more, what builds on others first."""
-    if not plan.expire and plan.keep_from is None:
+    if not plan.expire and plan.keep_from is None and plan.forget_before is None:
         return "nothing to expire"
-    return at.repository.expire(plan.expire, plan.keep_from)
+    said = at.repository.expire(plan.expire, plan.keep_from)
+    return "; ".join(filter(None, (said, offsite.forget(at, plan))))

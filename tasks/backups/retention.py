@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from blocks.backup_records import BackupSet
+from blocks.backup_records import BackupSet, Snapshot
 from tasks.backups.choose import chain_of
 from tasks.model import Frozen
 
@@ -43,6 +43,20 @@ def _restorable(made: BackupSet, by_id: dict[str, BackupSet]) -> bool:
     """Whether it is proven, and all that it is built from: a good set on top of a damaged one is no way back."""
     chain = chain_of(made, by_id)
     return chain is not None and all(by_id[name].good for name in chain)
+
+
+def outlived(snapshots: tuple[Snapshot, ...], sets: tuple[BackupSet, ...], before: datetime) -> tuple[str, ...]:
+    """Give the snapshots of restic that go: those older than BEFORE whose set is gone.
+
+    The newest of each kind stays whatever happens, and all of them where there is no set: then it is the repository
+    that was lost, and they are what is left.
+    """
+    if not sets:
+        return ()
+    kept = {each.id for each in sets}
+    newest = {each.what: each.id for each in sorted(snapshots, key=lambda each: each.at)}
+    old = (each for each in snapshots if each.at < before and each.set_id not in kept)
+    return tuple(each.id for each in old if each.id not in newest.values())
 
 
 def _reasons(sets: tuple[BackupSet, ...], good: list[BackupSet], horizon: datetime, keep_fulls: int) -> dict[str, str]:

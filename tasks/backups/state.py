@@ -91,7 +91,7 @@ class Aim(Frozen):
 class TakePlan(Plan):
     """What is kept now, and what is expired then."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"bytes", "expire", "keep_from", "set_id"})
+    volatile: ClassVar[frozenset[str]] = frozenset({"bytes", "expire", "keep_from", "forget_before", "set_id"})
 
     target: str
     node: str
@@ -103,6 +103,7 @@ class TakePlan(Plan):
     bytes: int  #: about what will be copied
     expire: tuple[str, ...]  #: sets, in the order in which they go
     keep_from: int | None  #: WAL before this position goes with them
+    forget_before: AwareDatetime | None = None  #: older files go from restic, and copies of sets that are gone
     stream: bool
     anew: bool  #: the WAL stream has to begin anew: the history has forked since
     take_seconds: int
@@ -125,6 +126,7 @@ class RestorePlan(Plan):
     was_primary: str = ""  #: which of them took writes
     dead: tuple[str, ...] = ()  #: nodes whose host was not reached
     in_place: bool = True
+    files_into: str = ""  #: folder on the repository's host into which files are restored
     what: str = ""  #: in a drill: what is practised
     wal_problem: str = ""  #: what is wrong with the WAL after the set
     recorded: Recorded | None = None  #: how far the primary was seen to be
@@ -160,6 +162,8 @@ class Recovered(Frozen):
     stopped: str = ""  #: where and why its recovery ended
     kept: BackupSet | None = None  #: the set it was made from
     fallen_back: tuple[str, ...] = ()  #: sets that were damaged
+    files: str = ""  #: what of files and Redis is back
+    files_wrong: tuple[str, ...] = ()  #: which of them are missing, broken or other than they were
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
     services: tuple[tuple[str, str], ...] = ()  #: service, and what is wrong with it; empty: it works
     writable_seconds: float | None = None  #: since the run began

@@ -28,6 +28,8 @@ class Survey(Frozen):
 
 def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Survey | str:
     """Find the sets that lead to the target of POLICY; or say why there is none."""
+    if not listing.sets and listing.unreadable:
+        return f"The repository holds no set whose record can be read; that of {listing.unreadable[-1]} is damaged."
     if not listing.sets:
         return "The repository holds no set: run backup-take while there is a database."
     wanted = _wanted(policy)

@@ -12,6 +12,7 @@ from blocks.backup_records import BackupSet, Fact
 from blocks.errors import SalvorError, StandDown
 from blocks.native_backup import SLOT, Taken
 from blocks.postgres_host import ScriptFailed
+from tasks.backups import files, offsite
 from tasks.backups.facts import count
 from tasks.backups.reach import SQL, Reach, quoted
 from tasks.backups.state import TakePlan
@@ -58,6 +59,7 @@ def take(at: Reach, plan: TakePlan) -> str:
         _mark(at, plan.node, point)
     after = count(at, plan.node)
     nodes = _keep_configuration(at, plan.set_id)
+    apart = files.keep(at, plan)
     kept = BackupSet(
         id=plan.set_id,
         kind=plan.kind,
@@ -76,10 +78,13 @@ def take(at: Reach, plan: TakePlan) -> str:
         facts=tuple(Fact(name=n, before=before[n], after=after[n]) for n in sorted(before) if n in after),
         nodes=nodes,
         app_version=repository.app_version(),
+        **apart,
     )
     repository.commit(kept)
     wrong = repository.verify(kept)
-    return f"{kept.bytes / 2**20:.0f} MB kept as {kept.id}; " + (f"IT IS DAMAGED: {wrong}" if wrong else "verified")
+    said = f"{kept.bytes / 2**20:.0f} MB kept as {kept.id}; " + (f"IT IS DAMAGED: {wrong}" if wrong else "verified")
+    away = "" if wrong else offsite.copy_offsite(at, kept, plan.take_seconds)
+    return "; ".join([said, *kept.missing, *filter(None, [away])])
 
 
 def _copy(at: Reach, plan: TakePlan) -> Taken:

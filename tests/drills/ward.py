@@ -17,7 +17,7 @@ import httpx
 from prefect.settings import PREFECT_API_AUTH_STRING, PREFECT_API_URL, PREFECT_HOME, temporary_settings
 
 from blocks.backup_repository import BackupRepository, Scratch
-from blocks.ledger import positions, runs
+from blocks.ledger import positions, runs, steps
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Run
 from blocks.postgres import PostgresCluster
@@ -147,8 +147,13 @@ class Ward:
             if answer := found():
                 return answer
             time.sleep(step)
-        told = [(run.procedure, run.outcome, run.why) for run in self.of_target()]
+        told = [(run.procedure, run.outcome, run.why, self._last_step(run)) for run in self.of_target()]
         raise AssertionError(f"Waited {seconds} s for {what}. Runs: {told}")
+
+    def _last_step(self, run: Run) -> str:
+        """Say where a run is, or was, in its acts."""
+        last = steps.timeline(self.ledger, run.id)[-1:]
+        return "".join(f"{step.name}: {step.found or step.error or 'under way'}" for step in last)
 
     # --- processes beside the plane
 

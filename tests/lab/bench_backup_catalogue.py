@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 
-from blocks.backup_listing import wal_name
+from blocks.backup_listing import sealed, wal_name
 from blocks.backup_records import BackupSet, Fact, Kind
 from blocks.backup_repository import BackupRepository
 from blocks.native_backup import SEGMENT_BYTES, NativeRepository, set_name
@@ -19,6 +19,8 @@ from tests.lab.bench_backup_stage import Stage, load
 from tests.lab.bench_rows import Row
 
 SETS, FULL_EVERY, SEGMENTS_EACH, TABLES = 10_000, 7, 2, 20
+#: What is no part of a record.
+FOUND = {"bad", "verified_at", "offsite", "in_use"}
 KEEP_DAYS, KEEP_FULLS = 30.0, 2
 REACH_SECONDS = 1.0
 
@@ -69,11 +71,12 @@ def _fill(folder: Path) -> None:
         parent = made.id
         home = folder / "sets" / made.id
         home.mkdir()
-        (home / "set.json").write_text(made.model_dump_json(exclude={"facts", "bad", "verified_at", "in_use"}) + "\n")
-        (home / "facts.json").write_text(made.model_dump_json(include={"id", "facts"}) + "\n")
+        (home / "set.json").write_text(sealed(made.model_dump_json(exclude=FOUND | {"facts"})) + "\n")
+        (home / "facts.json").write_text(sealed(made.model_dump_json(include={"id", "facts"})) + "\n")
         (home / "verified").write_text(f"{made.ended_at:%Y-%m-%dT%H:%M:%SZ}\n")
         for position in range(made.start_lsn, made.start_lsn + SEGMENTS_EACH * SEGMENT_BYTES, SEGMENT_BYTES):
-            (stream / wal_name(1, position, SEGMENT_BYTES)).touch()
+            with (stream / wal_name(1, position, SEGMENT_BYTES)).open("wb") as file:
+                file.truncate(SEGMENT_BYTES)
 
 
 def _made(at: datetime, kind: Kind, parent: str, number: int) -> BackupSet:

@@ -1,7 +1,7 @@
-"""The demo of a disaster: all servers and their data are lost, and the service comes back. `make demo-disaster`.
+"""The demo of a disaster: every server is killed, every data directory is gone, and the service comes back.
 
-Commits wait for the archive as well, so that what was acknowledged is in it whatever is destroyed. See performance.py
-for how it ends.
+`make demo-disaster`, or `python -m tests.lab.demo_disaster`. Commits wait for the archive as well, so that what was
+acknowledged is in it whatever is destroyed. See performance.py for how it ends.
 """
 
 from __future__ import annotations
