@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
+from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import from_json
 
-from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalFile, WalProof, lsn
+from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalProof, lsn
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
@@ -25,24 +26,30 @@ _COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) U
 def listing(text: str, segment_bytes: int) -> Listing:
     """Read what LIST printed. A set whose record is damaged is named, never left out."""
     said: dict[str, list[str]] = defaultdict(list)
-    for line in text.splitlines():
-        word, _, rest = line.partition(" ")
-        said[word].append(rest)
-    found = {each: dict(part.partition(" ")[::2] for part in said[each]) for each in ("bad", "verified", "offsite")}
+    kept: dict[str, dict[str, str]] = defaultdict(dict)
     users: dict[str, list[str]] = defaultdict(list)
-    for each in said["use"]:
-        name, _, run = each.partition(" ")
-        users[name].append(run)
-    sets = [made for each in said["set"] if (made := _set(each, found, users))]
+    for line in text.splitlines():
+        if line.startswith("sets/"):
+            path, _, rest = line.partition(":")
+            _, name, what, *run = path.split("/")
+            kept[what][name] = rest
+            users[name] += run
+        else:
+            word, _, rest = line.partition(" ")
+            said[word].append(rest)
+    sets = [made for name in sorted(kept["set.json"]) if (made := _set(name, kept, users))]
+    files = sorted(_files(said["wal"], segment_bytes))
     return Listing(
         system_identifier="".join(said["system"]),
-        sets=tuple(sorted(sets, key=lambda each: each.id)),
-        unreadable=tuple(sorted({*said["named"]} - {each.id for each in sets})),
-        archive=Archive(
-            segment_bytes=segment_bytes,
-            files=tuple(sorted(_files(said["wal"], segment_bytes), key=lambda f: (f.timeline, f.number, f.partial))),
-            branches=tuple(_branches(said["history"])),
-            receiver=_receiver(said["receiver"]),
+        sets=tuple(sets),
+        unreadable=tuple(sorted({*kept["set.json"]} - {each.id for each in sets})),
+        archive=Archive.model_validate(
+            {
+                "segment_bytes": segment_bytes,
+                "files": [{"timeline": t, "number": n, "partial": p} for t, n, p in files],
+                "branches": tuple(_branches(said["history"])),
+                "receiver": _receiver(said["receiver"]),
+            }
         ),
         free_bytes=int("".join(said["free"]) or 0),
         frozen="".join(said["frozen"]),
@@ -50,19 +57,26 @@ def listing(text: str, segment_bytes: int) -> Listing:
     )
 
 
-def _set(text: str, found: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
-    name, _, record = text.partition(" ")
-    seal = _SEAL.search(record)
-    if seal and seal[0] != _seal(record[: seal.start()]):
-        return None
+def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
+    content = _record(kept["set.json"][name]) | _record(kept["facts.json"].get(name, ""))
+    content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
     try:
-        content = json.loads(record)
-        content |= {"bad": found["bad"].get(name, ""), "verified_at": found["verified"].get(name)}
-        content |= {"offsite": found["offsite"].get(name, "")}
-        made = BackupSet.model_validate(content | {"in_use": users.get(name, [])})
-    except (ValueError, TypeError, ValidationError):
+        made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})
+    except ValidationError:
         return None
     return made if made.id == name else None
+
+
+def _record(text: str) -> dict[str, Any]:
+    """Read a record; one that is damaged holds nothing."""
+    seal = _SEAL.search(text)
+    if seal and seal[0] != _seal(text[: seal.start()]):
+        return {}
+    try:
+        content = from_json(text)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
 
 
 def sealed(record: str) -> str:
@@ -74,12 +88,12 @@ def _seal(text: str) -> str:
     return f',"seal":"{sha256(text.encode()).hexdigest()}"}}'
 
 
-def _files(names: list[str], segment_bytes: int) -> Iterator[WalFile]:
+def _files(names: list[str], segment_bytes: int) -> Iterator[tuple[int, int, bool]]:
     for name in dict.fromkeys(names):
         bare = name.removesuffix(".partial")
         if len(bare) == WAL_NAME:
             number = ((int(bare[8:16], 16) << 32) // segment_bytes) + int(bare[16:24], 16)
-            yield WalFile(timeline=int(bare[:8], 16), number=number, partial=bare != name)
+            yield int(bare[:8], 16), number, bare != name
 
 
 def _branches(lines: list[str]) -> Iterator[Branch]:

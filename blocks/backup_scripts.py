@@ -5,7 +5,8 @@ R is the directory of the repository, B that of the binaries. What is in the rep
     system                        which cluster this is
     frozen                        why nothing may be expired now
     sets/<id>/set.json            a whole set; written last, so what has none is none
-    sets/<id>/{data,nodes}      what was kept;  bad, verified, offsite, in-use/<run>: what was found since
+    sets/<id>/facts.json          what was counted; apart, because it is most of what is known of thousands of sets
+    sets/<id>/{data,nodes}        what was kept;  bad, verified, offsite, in-use/<run>: what was found since
     sets/.<id>.part/              a set that grows, or was left behind by a run that died
     wal/<stream>/                 WAL; every stream began with an empty folder, so that none can spoil another
 """
@@ -93,6 +94,8 @@ CONDEMN: Final = 'echo "$WHY" >"$R/sets/$I/bad" && rm -f "$R/sets/$I/verified"\n
 
 OFFSITE: Final = 'umask 077; echo "$WHERE" >"$R/sets/$I/offsite"\n'
 
+# Of each small file of a set a line such as sets/<id>/verified:2026-11-29T14:05:00Z, whoever restores from it as
+# sets/<id>/in-use/<run>; of everything else a word and what it is. There may be tens of thousands of lines.
 LIST: Final = """
 if [ ! -e "$R" ] && [ -w "$(dirname "$R")" ]; then
   echo "writable"; df -Pk "$(dirname "$R")" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'; exit 0
@@ -103,13 +106,11 @@ echo "system $(cat "$R/system" 2>/dev/null)"
 [ ! -f "$R/frozen" ] || echo "frozen $(head -n 1 "$R/frozen")"
 df -Pk "$R" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'
 cd "$R" && [ -d sets ] || exit 0
-find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -printf "named %h\\n" | sed "s,sets/,,"
-find sets -mindepth 2 -maxdepth 2 -name set.json -not -path "sets/.*" -exec grep -H "" {} + |
-  sed "s,^sets/,set ,; s,/set.json:, ,"
-find sets -mindepth 2 -maxdepth 2 -name bad -exec grep -H "" {} + | sed "s,^sets/,bad ,; s,/bad:, ,"
-find sets -mindepth 2 -maxdepth 2 -name verified -exec grep -H "" {} + | sed "s,^sets/,verified ,; s,/verified:, ,"
-find sets -mindepth 2 -maxdepth 2 -name offsite -exec grep -H "" {} + | sed "s,^sets/,offsite ,; s,/offsite:, ,"
-find sets -mindepth 3 -maxdepth 3 -path "*/in-use/*" | sed "s,^sets/,use ,; s,/in-use/, ,"
+set -- sets/[0-9]*/set.json
+[ ! -e "$1" ] || printf "%s\\n" "$@"
+printf "%s\\0" "$@" sets/[0-9]*/bad sets/[0-9]*/verified sets/[0-9]*/offsite | xargs -0 grep -aHs ""
+[ -z "$FACTS_OF" ] || grep -aHs "" "sets/$FACTS_OF/facts.json"
+ls -d sets/[0-9]*/in-use/* 2>/dev/null
 find wal -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
 find wal -mindepth 2 -maxdepth 2 -name "*.history" | while IFS= read -r f; do
   t=${f##*/}; echo "history ${t%.history} $(grep "^[0-9]" "$f" | tail -n 1)"

@@ -45,9 +45,10 @@ class NativeRepository:
 
     # --- looking
 
-    def look(self, deadline: float = 60.0) -> Listing:
-        """List sets, WAL, free space: one round trip."""
-        return listing(self._run(sh.LIST, deadline, "be read", SEGMENT=self.segment_bytes).out, self.segment_bytes)
+    def look(self, deadline: float = 60.0, *, facts_of: str = "") -> Listing:
+        """List sets, WAL, free space: one round trip. What was counted is read of the set FACTS_OF only."""
+        done = self._run(sh.LIST, deadline, "be read", SEGMENT=self.segment_bytes, FACTS_OF=facts_of)
+        return listing(done.out, self.segment_bytes)
 
     def prove(
         self, timeline: int, start: int, end: int | None = None, deadline: float = 600.0, *, below: int | None = None
@@ -129,7 +130,8 @@ class NativeRepository:
 
     def commit(self, made: BackupSet, deadline: float = 120.0) -> None:
         """Make what has grown a set; before this there is none."""
-        text = sealed(made.model_dump_json(exclude={"bad", "verified_at", "offsite", "in_use"})) + "\n"
+        self.put(made.id, "facts.json", sealed(made.model_dump_json(include={"id", "facts"})) + "\n")
+        text = sealed(made.model_dump_json(exclude={"facts", "bad", "verified_at", "offsite", "in_use"})) + "\n"
         more: dict[str, str | int] = {"I": made.id, "NAME": "set.json", "BYTES": len(text.encode())}
         self._write(sh.COMMIT, deadline, "keep the set", stdin=text, **more)
 

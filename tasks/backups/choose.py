@@ -111,13 +111,14 @@ def along(archive: Archive, path: tuple[Leg, ...]) -> Wal:
 
 def chain_of(made: BackupSet, sets: dict[str, BackupSet]) -> Chain | None:
     """Give the sets that MADE is built from, the full one first; None when one is missing or bad."""
-    chain = [made]
-    while chain[0].parent:
-        parent = sets.get(chain[0].parent)
-        if parent is None or parent in chain:
+    chain = {made.id: made}
+    now = made
+    while now.parent:
+        parent = sets.get(now.parent)
+        if parent is None or parent.bad or parent.id in chain:
             return None
-        chain.insert(0, parent)
-    return None if any(each.bad for each in chain) else tuple(each.id for each in chain)
+        now = chain[parent.id] = parent
+    return None if made.bad else tuple(reversed(chain))
 
 
 def chains(listing: Listing, path: tuple[Leg, ...], before: int | None, *, from_segment: int = 0) -> tuple[Chain, ...]:

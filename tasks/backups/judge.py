@@ -166,6 +166,8 @@ def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
         said.append(f"Whether indexes agree with their tables: {after.check_problem}.")
     if after.facts_problem:
         said.append(f"The rows: {after.facts_problem}")
+    elif after.kept and not after.kept.facts:
+        said.append(f"The rows: what was counted with {after.kept.id} is not there, or its record is damaged.")
     if after.kept and plan.aim.value != after.kept.restore_point:
         said.append("Whether every row has its right value: at this moment nobody had counted them.")
     if after.kept and (after.kept.files or after.kept.redis_keys is not None) and not plan.files_into:

@@ -69,7 +69,7 @@ def observe_kept(at: Reach, plan: TakePlan) -> tuple[View | None, bool, bool]:
     """Look at the repository once more: the set, its WAL, and whether page checksums protect what is copied."""
     if current().dry_run:
         return None, False, False
-    listing = at.repository.look()
+    listing = at.repository.look(facts_of=plan.set_id)
     view = View(resource=plan.resource, target=plan.target, at=datetime.now(UTC), places=(), listing=listing)
     checksums = bool(at.ask(plan.node, SQL["checksums"])[0]["present"])
     rows = streaming(at, plan.node)
@@ -99,7 +99,7 @@ def _set(at: Reach, chain: tuple[str, ...]) -> BackupSet | None:
     if not chain:
         return None
     try:
-        return next((each for each in at.repository.look().sets if each.id == chain[-1]), None)
+        return next((each for each in at.repository.look(facts_of=chain[-1]).sets if each.id == chain[-1]), None)
     except SalvorError:
         return None
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ from tests.lab.bench import say
 from tests.lab.bench_consistency_look import detect, memory
 from tests.lab.bench_consistency_repair import fence, orphans, reconcile
 from tests.lab.bench_consistency_stage import Stage, stage
-from tests.lab.bench_rows import Row, table
+from tests.lab.bench_rows import Row, figures, table
 
 SCENES: dict[str, Callable[[Stage, int], list[Row]]] = {
     "detect": detect,
@@ -45,21 +44,8 @@ def main() -> int:
             say(table(measured))
             rows += measured
     print("\n" + table(rows))
-    print(json.dumps(figures(rows, given.scale, time.monotonic() - begun)), flush=True)
+    print(json.dumps(figures("consistency", rows, time.monotonic() - begun, scale=given.scale)), flush=True)
     return 0 if all(row.reached for row in rows) else 1
-
-
-def figures(rows: list[Row], scale: float, seconds: float) -> dict[str, object]:
-    """Return everything that was measured, and on what."""
-    return {
-        "bench": "consistency",
-        "reached": all(row.reached for row in rows),
-        "scale": scale,
-        "rows": {row.key: row.as_dict() for row in rows},
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
-        "load1": round(os.getloadavg()[0], 2),
-        "seconds": round(seconds),
-    }
 
 
 if __name__ == "__main__":

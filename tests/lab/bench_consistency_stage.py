@@ -31,6 +31,7 @@ from flows.triggers.plane.folder import PROJECT
 from flows.triggers.plane.plane import Plane
 from tests.drills.ward import speaking_to
 from tests.lab.bench import say
+from tests.lab.bench_apart import run_apart
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD
 from tests.lab.packs import pack
@@ -171,11 +172,7 @@ class Stage:
 
     def run(self, procedure: str, **policy: Any) -> Ran:
         """Run a procedure to its end; one that did not end as it should is an error, for its number means nothing."""
-        command = [sys.executable, "-m", "tests.lab.bench_run", procedure, json.dumps(policy), TARGET]
-        done = subprocess.run(command, env=self.plane.env, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        ran = Ran(**json.loads(done.stdout.splitlines()[-1]))
+        ran = Ran(**run_apart(self.plane, procedure, TARGET, policy))
         if ran.outcome != ENDED_WELL[procedure]:
             raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
         run = runs.history(self.ledger)[0]

@@ -1,7 +1,9 @@
-"""The figures of the benches for Stripe and consistency: each row beside its floor, naive way and rules. Pure."""
+"""The figures of the benches for Stripe and consistency: each row beside its floor, naive way and rules."""
 
 from __future__ import annotations
 
+import os
+import platform
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any
@@ -114,3 +116,16 @@ def table(rows: list[Row]) -> str:
         said += [f"    phases: {phases}"] if phases else []
         said += [f"    {name.replace('_', ' ')}: {value}" for name, value in row.facts.items()]
     return "\n".join(said)
+
+
+def figures(bench: str, rows: list[Row], seconds: float, **more: Any) -> dict[str, Any]:
+    """Return everything that was measured, and on what."""
+    return {
+        "bench": bench,
+        "reached": all(row.reached for row in rows),
+        **more,
+        "rows": {row.key: row.as_dict() for row in rows},
+        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
+        "load1": round(os.getloadavg()[0], 2),
+        "seconds": round(seconds),
+    }

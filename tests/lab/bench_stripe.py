@@ -9,13 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import signal
 import time
 from collections.abc import Callable
 
 from tests.lab.bench import say
-from tests.lab.bench_rows import Row, table
+from tests.lab.bench_rows import Row, figures, table
 from tests.lab.bench_stripe_replay import replay
 from tests.lab.bench_stripe_resync import database, limited, memory, unlimited
 from tests.lab.bench_stripe_stage import Stage, stage
@@ -43,20 +42,8 @@ def main() -> int:
             rows.append(SCENES[name](found, given.runs))
             say(table(rows[-1:]))
     print("\n" + table(rows))
-    print(json.dumps(figures(rows, time.monotonic() - begun)), flush=True)
+    print(json.dumps(figures("stripe", rows, time.monotonic() - begun)), flush=True)
     return 0 if all(row.reached for row in rows) else 1
-
-
-def figures(rows: list[Row], seconds: float) -> dict[str, object]:
-    """Return everything that was measured, and on what."""
-    return {
-        "bench": "stripe",
-        "reached": all(row.reached for row in rows),
-        "rows": {row.key: row.as_dict() for row in rows},
-        "machine": {"cpus": os.cpu_count(), "python": platform.python_version(), "kernel": platform.release()},
-        "load1": round(os.getloadavg()[0], 2),
-        "seconds": round(seconds),
-    }
 
 
 if __name__ == "__main__":

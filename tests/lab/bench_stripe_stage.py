@@ -6,11 +6,8 @@ whose memory is measured has nothing else in it; how fast a run starts is `make 
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -25,9 +22,9 @@ from blocks.app_database import AppDatabase
 from blocks.ledger import runs, steps
 from blocks.ledger.block import Ledger
 from blocks.stripe_account import StripeAccount
-from flows.triggers.plane.folder import PROJECT
 from flows.triggers.plane.plane import Plane
 from tests.drills.ward import speaking_to
+from tests.lab.bench_apart import run_apart
 from tests.lab.cluster import Lab
 from tests.lab.node import PASSWORD
 from tests.lab.stripe import FakeStripe
@@ -139,11 +136,7 @@ class Stage:
     def run(self, procedure: str, **policy: Any) -> Ran:
         """Run a procedure to its end; one that did not end well is an error, for its number would mean nothing."""
         seen = self.fake.control("count")
-        command = [sys.executable, "-m", "tests.lab.bench_run", procedure, json.dumps(policy), "shop"]
-        done = subprocess.run(command, env=self.plane.env, cwd=PROJECT, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise RuntimeError(done.stderr)
-        ran = Ran(**json.loads(done.stdout.splitlines()[-1]), requests=self.fake.requests(seen))
+        ran = Ran(**run_apart(self.plane, procedure, "shop", policy), requests=self.fake.requests(seen))
         if ran.outcome != "Recovered":
             raise RuntimeError(f"{procedure} ended {ran.outcome}: {ran.why}")
         for step in steps.timeline(self.ledger, runs.history(self.ledger)[0].id):

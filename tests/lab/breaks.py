@@ -195,6 +195,9 @@ class Breaks:
         """SIGKILL every node, FIRST before the others, and remove all data directories; hosts and backups stay."""
         order = sorted(self.nodes, key=lambda name: name != first)
         for name in order:
+            self.nodes[name].keep_segment()
+        processes.send([pid for name in order if (pid := self.nodes[name].postmaster())], signal.SIGKILL)
+        for name in order:
             self.kill_node(name)
         for name in order:
             shutil.rmtree(self.nodes[name].data, ignore_errors=True)

@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 PROCEDURE, BACKUP = "disaster-recover", "backup-take"
 ACTS = 11
 BACKUP_SECONDS = 120
-CONFIRMS = f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{schema.ARCHIVE}' AND sync_state = 'sync'"
 WHAT_NOW = (
     "  Open the run above, and look at its report under Artifacts.\n"
     f"  Make the standbys anew: run postgres-rejoin in the UI, with target `{TARGET}`, for n2 and for n3.\n"
@@ -57,7 +56,7 @@ def _perform(screen: Screen, stack: ExitStack) -> tuple[Lab, dict[str, Any]]:
     app.await_writes(20)
     time.sleep(STEADY_SECONDS)
     screen.note(f"The shop goes on: {app.acknowledged_after(0)} orders are acknowledged by now.")
-    screen.title("SIGKILL to every process of every server; their data directories are removed")
+    screen.title("SIGKILL to every process of every server; then their data directories are removed")
     told = story.Story(record, app, screen, time.time(), PROCEDURE, turning="admit", acts=ACTS)
     for sentence in strike(lab):
         screen.note(sentence)
@@ -80,7 +79,7 @@ def _keep(screen: Screen, lab: Lab, record: Chronicle) -> None:
         raise RuntimeError(f"The backup ended {run and run.outcome}: {run and run.why}")
     primary = lab.nodes[lab.primary()]
     schema.demand_archive(primary, [name for name in lab.nodes if name != primary.name])
-    wait_until(lambda: primary.psql(CONFIRMS), 30, "the archive to confirm commits")
+    wait_until(lambda: primary.psql(schema.ARCHIVE_CONFIRMS), 30, "the archive to confirm commits")
     screen.note(f"{kept_sets(lab)[-1]} is kept and verified, and WAL streams beside it.")
 
 

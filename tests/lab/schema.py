@@ -23,6 +23,7 @@ ALTER TABLE charges OWNER TO shop;
 """
 #: What the WAL stream into the backup repository calls itself.
 ARCHIVE = "salvor_archive"
+ARCHIVE_CONFIRMS = f"SELECT 1 FROM pg_stat_replication WHERE application_name = '{ARCHIVE}' AND sync_state = 'sync'"
 # What pg_rewind reads from its source, as its documentation lists it.
 REWIND = """
 GRANT EXECUTE ON FUNCTION pg_ls_dir(text, boolean, boolean) TO replicator;
@@ -52,8 +53,10 @@ def demand_confirmation(primary: LabNode, standbys: list[str]) -> None:
 
 
 def demand_archive(primary: LabNode, standbys: list[str]) -> None:
-    """Let no commit be acknowledged before the archive has it, and one standby (while it is away: two of them)."""
-    primary.psql(f"ALTER SYSTEM SET synchronous_standby_names = 'FIRST 2 ({ARCHIVE},{','.join(standbys)})'")
+    """Let no commit be acknowledged before the archive has it, and one of STANDBYS (while it is away: two of them)."""
+    names = [ARCHIVE, *standbys]
+    rule = f"FIRST {min(2, len(names))} ({','.join(names)})"
+    primary.psql(f"ALTER SYSTEM SET synchronous_standby_names = '{rule}'")
     primary.psql("SELECT pg_reload_conf()")
 
 

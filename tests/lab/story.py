@@ -28,7 +28,7 @@ class Story:
     app: App
     screen: Screen
     killed_at: float
-    procedure: str = ""  #: whose run is told; any other is mentioned when it ends
+    procedure: str = ""  #: whose run is told
     turning: str = "promote"  #: the act from which on orders can be acknowledged again
     acts: int = 5  #: only for the bar at the bottom of the terminal
     told: set[str] = field(default_factory=set)
@@ -46,8 +46,6 @@ class Story:
     def _look(self) -> Run | None:
         if alarm := self.chronicle.alarm():
             self._once("alarm", alarm[0], f"The sentinel tells: {alarm[1]}")
-        if (other := self.chronicle.run()) and self.procedure not in ("", other.procedure) and other.ended_at:
-            self._once(other.id, other.ended_at, f"{other.procedure}, beside it: {other.outcome}. {other.why}")
         run = self.chronicle.run(self.procedure)
         acts: list[StepRecord] = []
         if run:
@@ -57,8 +55,8 @@ class Story:
                 if act.ended_at:
                     seconds = (act.ended_at - act.started_at).total_seconds()
                     self._once(act.id, act.started_at, f"{act.sentence}  → {act.error or act.found} ({seconds:.2f} s)")
-        back = next((ack[0] for ack in self.app.journal().acks if ack[0] > self.killed_at + 0.1), None)
-        if back and any(act.name == self.turning for act in acts):
+        turned = next((act.started_at.timestamp() for act in acts if act.name == self.turning), None)
+        if turned and (back := next((ack[0] for ack in self.app.journal().acks if ack[0] > turned), None)):
             self._once("writes", back, "An order is acknowledged again.")
         if run and run.ended_at:
             self._once("end", run.ended_at, f"{run.outcome}: {run.why}")
