@@ -37,7 +37,7 @@ def recover_copy(at: Reach, plan: RestorePlan) -> str:
 
 
 @act("Remove the copy.", point_of_no_return=True)
-def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
+def clear_scratch(at: Reach, plan: RestorePlan) -> str:
     """Leave nothing."""
-    recovering.let_go(at)
+    recovering.let_go(at, plan)
     return at.restoring(SCRATCH).remove()

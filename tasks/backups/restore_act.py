@@ -95,7 +95,7 @@ def fetched(at: Reach, plan: RestorePlan) -> str:
         return "nothing to copy"
     restoring, said = at.restoring(plan.node), []
     for chain in plan.chains:
-        recovering.hold_sets(at, chain)
+        recovering.hold_sets(at, plan, chain)
         try:
             how = _copied(restoring, chain, plan.restore_seconds)
         except SetUnfit as error:
@@ -180,8 +180,8 @@ def protected(at: Reach, plan: RestorePlan) -> str:
 
 
 @act("Let old sets expire again.")
-def unfreeze(at: Reach, _plan: RestorePlan) -> str:
+def unfreeze(at: Reach, plan: RestorePlan) -> str:
     """End the freeze."""
-    recovering.let_go(at)
+    recovering.let_go(at, plan)
     at.repository.thaw()
     return "thawed"
