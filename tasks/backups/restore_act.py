@@ -26,8 +26,9 @@ def bring_back_sets(at: Reach, plan: DisasterPlan) -> str:
     return offsite.bring_back(at, plan.restore_seconds)
 
 
-def thaw(at: Reach, _plan: RestorePlan) -> str:
+def thaw(at: Reach, plan: RestorePlan) -> str:
     """Let old sets expire again."""
+    recovering.let_go(at, plan)
     at.repository.thaw()
     return "thawed"
 
@@ -182,6 +183,4 @@ def protected(at: Reach, plan: RestorePlan) -> str:
 @act("Let old sets expire again.")
 def unfreeze(at: Reach, plan: RestorePlan) -> str:
     """End the freeze."""
-    recovering.let_go(at, plan)
-    at.repository.thaw()
-    return "thawed"
+    return thaw(at, plan)
