@@ -106,11 +106,11 @@ echo "system $(cat "$R/system" 2>/dev/null)"
 [ ! -f "$R/frozen" ] || echo "frozen $(head -n 1 "$R/frozen")"
 df -Pk "$R" | awk 'NR == 2 { printf "free %.0f\\n", $4 * 1024 }'
 cd "$R" && [ -d sets ] || exit 0
-set -- sets/[0-9]*/set.json
+set -- sets/*/set.json
 [ ! -e "$1" ] || printf "%s\\n" "$@"
-printf "%s\\0" "$@" sets/[0-9]*/bad sets/[0-9]*/verified sets/[0-9]*/offsite | xargs -0 grep -aHs ""
+printf "%s\\0" "$@" sets/*/bad sets/*/verified sets/*/offsite | xargs -0 grep -aHs ""
 [ -z "$FACTS_OF" ] || grep -aHs "" "sets/$FACTS_OF/facts.json"
-ls -d sets/[0-9]*/in-use/* 2>/dev/null
+ls -d sets/*/in-use/* 2>/dev/null
 find wal -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
 find wal -mindepth 2 -maxdepth 2 -name "*.history" | while IFS= read -r f; do
   t=${f##*/}; echo "history ${t%.history} $(grep "^[0-9]" "$f" | tail -n 1)"
