@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from blocks import backup_scripts as sh
+from blocks import wal_scripts as wal
 from blocks.backup_listing import listing, proof, sealed, wal_name
 from blocks.backup_records import BackupSet, Listing, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
@@ -78,7 +79,7 @@ class NativeRepository:
         self, values: dict[str, str | int], timeline: int, start: int, end: int | None, deadline: float
     ) -> tuple[WalProof, str, int]:
         try:
-            done = self._run(sh.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
+            done = self._run(wal.PROVE, deadline, "be read", **values, END=shown(end) if end else "")
         except ScriptFailed as error:
             if error.rc != REFUSED:
                 raise
@@ -90,7 +91,7 @@ class NativeRepository:
         self, values: dict[str, str | int], found: WalProof, place: tuple[str, int], deadline: float
     ) -> bool:
         (last, offset), base = place, found.end_lsn - place[1]
-        done = self._run(sh.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base)
+        done = self._run(wal.BEHIND, deadline, "be read", **values, NAME=last, OFFSET=offset, BASE=base)
         return bool(done.out.strip())
 
     # --- keeping
@@ -180,11 +181,11 @@ class NativeRepository:
         conninfo, password = without_password(source)
         values: dict[str, str | int] = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT}
         values |= {"ANEW": "yes" if anew else "no", "SEGMENT": self.segment_bytes}
-        return self._write(sh.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
+        return self._write(wal.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
 
     def unstream(self, deadline: float = 10.0) -> None:
         """End the process that streams."""
-        self._write(sh.UNSTREAM, deadline, "end its WAL stream")
+        self._write(wal.UNSTREAM, deadline, "end its WAL stream")
 
     def app_version(self, deadline: float = 60.0) -> str:
         """Say which version of the application runs, as its command prints it; empty without one."""

@@ -21,12 +21,12 @@ from prefect import flow
 
 from flows.procedure import concludes
 from tasks.backups.decide_restore import decide_drill
+from tasks.backups.drill_act import clear_scratch, fetch_into_scratch, recover_copy
 from tasks.backups.judge import figures_of, judge_drill, sum_up, unlooked_restored
 from tasks.backups.outcome_probe import observe_recovered
 from tasks.backups.policies import DrillPolicy
 from tasks.backups.probe import draw_target, observe_scratch, observe_target
 from tasks.backups.reach import reach_scratch
-from tasks.backups.restore_act import clear_scratch, fetch_into_scratch, recover_copy
 from tasks.backups.tell import observe_clean, tell_recovery, tell_sets, worries
 from tasks.guard import approve
 from tasks.model import Report

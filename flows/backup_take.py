@@ -26,7 +26,7 @@ from tasks.backups.outcome_probe import observe_kept
 from tasks.backups.policies import BackupPolicy
 from tasks.backups.probe import observe_backups
 from tasks.backups.reach import reach
-from tasks.backups.restore_act import expire_sets, stream_wal, take_set
+from tasks.backups.take_act import expire_sets, stream_wal, take_set
 from tasks.guard import approve
 from tasks.model import Report
 

@@ -26,6 +26,7 @@ from tasks.backups.probe import observe_target, settle_aim
 from tasks.backups.reach import reach
 from tasks.backups.restore_act import (
     admit,
+    bring_back_sets,
     fetch_set,
     freeze,
     protect,
@@ -66,12 +67,13 @@ def disaster_recover(
         lambda: decide_disaster(observe_target(at, policy), policy),
     )
 
+    bring_back_sets(at, plan)
     freeze(at, plan)
     stop_services(at, plan)
     stop_nodes(at, plan)
-    fetch_set(at, plan)
     salvage_wal(at, plan)
     plan = settle_aim(at, plan)
+    fetch_set(at, plan)
     put_in_place(at, plan)
     recover(at, plan)
     admit(at, plan)  # the point of no return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from blocks.backup_records import shown
-from tasks.backups.decide_restore import aimed, place_of, planned, resumed, surveyed, unfit
+from tasks.backups.aims import aimed
+from tasks.backups.decide_restore import place_of, planned, resumed, surveyed, unfit
 from tasks.backups.policies import DisasterPolicy
 from tasks.backups.state import Aim, DisasterPlan, Place, View
 from tasks.model import Decision
@@ -22,8 +23,8 @@ def decide_disaster(view: View, policy: DisasterPolicy) -> Decision[DisasterPlan
         return Decision.refuse(
             f"{view.primaries[0].name} takes writes: the database is not lost. To replace it run backup-restore."
         )
-    ways = {"start": _start, "failover": _failover, "restore": _restore}
-    tried = [policy.way] if policy.way != "auto" else list(ways)
+    ways = {"start": _start, "failover": _failover, "restore": _restore, "offsite": _offsite}
+    tried = list(ways) if policy.way == "auto" else ["restore", "offsite"] if policy.way == "restore" else [policy.way]
     reasons = []
     for way in tried:
         found = ways[way](view, policy)
@@ -144,3 +145,26 @@ def _restore(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
         )
     more = {"ask": ask, "deep": policy.deep, "protect": policy.protect}
     return DisasterPlan(**planned(view, policy, made, place, aim) | more, way="restore", assessed=assess(view))
+
+
+def _offsite(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
+    """Bring the repository back from its copy; which set and how far is seen then."""
+    if view.listing and view.listing.sets:
+        return "the repository itself is there."
+    if not view.copy_offsite:
+        return "no copy of the repository is offsite."
+    place = view.place(policy.node) if policy.node else place_of(view)
+    if place is None or not place.reachable:
+        return "no host can be reached that could be restored."
+    aim = Aim(kind="lsn", value="", timeline=0, latest=True, said="the last record of the copy offsite")
+    lost = f"Everything that is newer than the copy that was made with {view.copy_offsite}."
+    more = {
+        "key": f"offsite-{view.copy_offsite}",
+        "why": f"Bring the repository back from its copy of {view.copy_offsite}, and restore {place.name} from it.",
+        "loss": lost,
+        "ask": "" if policy.accept_hole else f"The repository is lost. {lost}",
+        "recorded": view.recorded,
+        "others": tuple(each.name for each in view.places if each.reachable),
+        "dead": tuple(each.name for each in view.places if not each.reachable),
+    }
+    return DisasterPlan(**_common(view, policy, place, aim) | more, way="restore", offsite=True, assessed=assess(view))

@@ -1,23 +1,20 @@
-"""Looking at a cluster and its repository, and at what a restore has made of them."""
+"""Looking at a cluster and its repository before and while it is restored."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from random import SystemRandom
-from typing import Any, Literal, TypeVar, cast
+from typing import TypeVar
 
-from blocks.backup_records import Listing, WalProof
-from blocks.errors import SalvorError
-from blocks.ledger import backups, operations, positions
-from blocks.postgres_session import Answer, ask_all
-from tasks.backups.decide_restore import settled, surveyed
+from blocks.errors import StandDown
+from tasks.backups.aims import aimed, settled
+from tasks.backups.decide_restore import surveyed, unfit
+from tasks.backups.looking import look, place_of, prove
 from tasks.backups.policies import DrillPolicy, TargetPolicy
-from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
-from tasks.backups.state import DisasterPlan, Place, Recorded, RestorePlan, View
+from tasks.backups.reach import SCRATCH, Reach
+from tasks.backups.state import DisasterPlan, Place, RestorePlan, View
 from tasks.effects import probe
-from tasks.guard import current, refuse_if_patient
-from tasks.report import log
-from tasks.waiting import each
+from tasks.guard import current
 
 R = TypeVar("R", bound=RestorePlan)
 
@@ -68,119 +65,24 @@ def observe_scratch(at: Reach) -> Place:
 def settle_aim(at: Reach, plan: R) -> R:
     """Look once more how far the WAL reaches, now that what was in the damaged directory was copied out."""
     aim = plan.aim
+    if isinstance(plan, DisasterPlan) and plan.offsite and not current().dry_run:
+        return _from_copy(at, plan)
     if current().dry_run or not (aim.latest and aim.kind == "lsn" and aim.lsn):
         return plan
     now = at.repository.prove(aim.timeline, aim.lsn, deadline=plan.restore_seconds)
     return plan.model_copy(update={"aim": settled(aim, now)})
 
 
-def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
-    """Ask servers, hosts and the repository, all at the same time."""
-    questions = {name: (at.conninfo(name), SQL["place"]) for name in names}
-    answers = ask_all(questions, at.cluster.probe_deadline_seconds)
-    seen: dict[str, Any] = each(["", *names], lambda name: place_of(at, name, answers[name]) if name else _listing(at))
-    listing, problem = seen.pop("")
-    places = tuple(seen.values())
-    if sized:
-        places = tuple(_sized(at, place) for place in places)
-    addresses = [(node.host, node.port) for node in at.cluster.nodes]
-    refuse_if_patient(current().ledger, addresses, {p.system_identifier for p in places if p.system_identifier})
-    last = positions.last(current().ledger, at.resource)
-    seen_before = tuple(backups.last_seen(current().ledger, at.target))
-    if listing and (listing.sets or not seen_before):
-        _remember(at, listing)
-    return View(
-        resource=at.resource,
-        target=at.target,
-        at=datetime.now(UTC),
-        places=places,
-        listing=listing,
-        problem=problem,
-        recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
-        last_seen=seen_before,
-        under_way=operations.open_procedures(current().ledger, at.resource),
-        unfinished=_cut_off(at, "backup-restore", RestorePlan),
-        unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
-    )
-
-
-def _cut_off(at: Reach, procedure: str, kind: type[R]) -> R | None:
-    plan = operations.unfinished(current().ledger, at.resource, procedure)
-    return kind.model_validate(plan) if plan else None
-
-
-def _listing(at: Reach) -> tuple[Listing | None, str]:
-    try:
-        return at.repository.look(), ""
-    except SalvorError as error:
-        return None, str(error)
-
-
-def _remember(at: Reach, listing: Listing) -> None:
-    try:
-        backups.keep(current().ledger, at.target, listing.sets)
-    except SalvorError as error:  # the repository itself was read, and is what counts
-        log(f"The ledger could not be told what the repository holds: {error}", warn=True)
-
-
-def place_of(at: Reach, name: str, answer: Answer | None) -> Place:
-    """See one node: what its server says, and what its host says of it."""
-    row = answer.rows[0] if answer and answer.ok else {}
-    seen: dict[str, Any] = {
-        "name": name,
-        "answers": bool(row),
-        "primary": bool(row) and not row["in_recovery"],
-        "timeline": row.get("timeline") or 0,
-        "lsn": row.get("lsn") or 0,
-        "system_identifier": row.get("system_identifier", ""),
-        "major": row.get("major", 0),
-        "summaries": row.get("summaries", False),
-        "problem": answer.problem if answer else "",
-        "nofailover": at.node(name).nofailover,
-    }
-    try:
-        said = at.restoring(name).look(max(PATIENCE, at.cluster.probe_deadline_seconds))
-    except SalvorError as error:
-        return Place(**seen | {"problem": " ".join(filter(None, (seen["problem"], str(error))))})
-    return Place(**seen | _of_host(said, seen))
-
-
-def _of_host(said: dict[str, str], seen: dict[str, Any]) -> dict[str, Any]:
-    timelines = ("Latest checkpoint's TimeLineID", "Min recovery ending loc's timeline")
-    return {
-        "reachable": True,
-        "directory": cast("Literal['present', 'missing', 'unknown']", said.get("directory", "unknown")),
-        "processes": len(said.get("processes", "").split()),
-        "standby_signal": "standby.signal" in said,
-        "major": seen["major"] or int(said.get("major") or 0),
-        "free_bytes": int(said.get("free") or 0),
-        "held_bytes": int(said.get("held") or 0),
-        "sees_repository": "repository" in said,
-        "restored": said.get("restored", ""),
-        "timeline": seen["timeline"] or max(int(said.get(label) or 0) for label in timelines),
-        "system_identifier": seen["system_identifier"] or said.get("Database system identifier", ""),
-    }
-
-
-def _sized(at: Reach, place: Place) -> Place:
-    if not place.primary:
-        return place
-    rows = at.ask(place.name, SQL["size"], deadline=60.0)
-    return place.model_copy(update={"bytes": int(rows[0]["bytes"])})
-
-
-def prove(at: Reach, view: View, policy: TargetPolicy) -> tuple[WalProof, ...]:
-    """Read the WAL that a recovery to the target of POLICY would need, timeline by timeline."""
-    made = surveyed(view, policy)
-    if isinstance(made, str):
-        return ()
-    proofs: list[WalProof] = []
-    for leg in made.path:
-        start = max(made.first.start_lsn, leg.start)
-        if leg.timeline < made.first.timeline or (leg.end is not None and leg.end <= start):
-            continue
-        below = made.hole[0] + 1 if made.hole and leg.end is None else None
-        proofs.append(at.repository.prove(leg.timeline, start, leg.end, below=below))
-        if proofs[-1].broken:
-            break
-    return tuple(proofs)
+def _from_copy(at: Reach, plan: R) -> R:
+    """Choose set and target in the repository that was brought back."""
+    policy = TargetPolicy(restore_seconds=plan.restore_seconds, recover_seconds=plan.recover_seconds)
+    view = look(at, [node.name for node in at.cluster.nodes])
+    view = view.model_copy(update={"proofs": prove(at, view, policy)})
+    made, place = surveyed(view, policy), view.place(plan.node)
+    aim = made if isinstance(made, str) or place is None else aimed(view, policy, made, accept_hole=True)
+    if isinstance(made, str) or isinstance(aim, str) or place is None:
+        raise StandDown(f"The copy cannot be restored: {made if isinstance(made, str) else aim}")
+    if wrong := unfit(place, made):
+        raise StandDown(wrong)
+    identity = view.listing.system_identifier if view.listing else ""
+    return plan.model_copy(update={"chains": made.chains, "aim": aim, "system_identifier": identity})

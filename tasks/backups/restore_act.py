@@ -6,11 +6,24 @@ from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit
 from tasks.backups import admitting, files, offsite, recovering, taking
-from tasks.backups.reach import SCRATCH, Reach
-from tasks.backups.state import Chain, RestorePlan, TakePlan
+from tasks.backups.reach import Reach
+from tasks.backups.state import Chain, DisasterPlan, RestorePlan
 from tasks.effects import act
 from tasks.guard import current
 from tasks.report import log
+
+
+def leave_copies(_at: Reach, _plan: DisasterPlan) -> str:
+    """Leave the sets that were brought back: they only add to the repository."""
+    return "nothing to take back"
+
+
+@act("Bring the repository back from its copy offsite, where it is lost.", undo=leave_copies)
+def bring_back_sets(at: Reach, plan: DisasterPlan) -> str:
+    """Fill the empty repository with the newest whole copy."""
+    if not plan.offsite or recovering.in_place(at, plan) or at.repository.look().sets:
+        return "it is there"
+    return offsite.bring_back(at, plan.restore_seconds)
 
 
 def thaw(at: Reach, _plan: RestorePlan) -> str:
@@ -172,72 +185,3 @@ def unfreeze(at: Reach, _plan: RestorePlan) -> str:
     recovering.let_go(at)
     at.repository.thaw()
     return "thawed"
-
-
-# --- a drill
-
-
-def remove_copy(at: Reach, _plan: RestorePlan) -> str:
-    """Remove the copy."""
-    return at.restoring(SCRATCH).remove()
-
-
-@act("Copy the set into the scratch folder, and prove it while it is copied.", undo=remove_copy)
-def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
-    """Copy the best set, as in an emergency; what an earlier drill left is removed first."""
-    at.restoring(SCRATCH).remove()
-    try:
-        return fetched(at, plan)
-    except StandDown as error:  # that it fails is what a drill is to find out: it is judged, and kept in the history
-        return f"failed: {error}"
-
-
-@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
-def recover_copy(at: Reach, plan: RestorePlan) -> str:
-    """Recover as in an emergency, on a port of its own."""
-    try:
-        recovering.prepare(at, plan)
-        return recovering.recover(at, plan)
-    except (StandDown, ScriptFailed) as error:
-        return f"failed: {error}"
-
-
-@act("Remove the copy.", point_of_no_return=True)
-def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
-    """Leave nothing."""
-    recovering.let_go(at)
-    return at.restoring(SCRATCH).remove()
-
-
-# --- a backup
-
-
-def leave_stream(_at: Reach, _plan: TakePlan) -> str:
-    """Leave the WAL stream: it harms nobody."""
-    return "nothing to take back"
-
-
-@act("See to it that WAL streams into the repository.", undo=leave_stream)
-def stream_wal(at: Reach, plan: TakePlan) -> str:
-    """Start the stream, or find it running."""
-    return taking.stream(at, plan.node, plan.system_identifier, anew=plan.anew)
-
-
-def remove_part(at: Reach, _plan: TakePlan) -> str:
-    """Remove what was copied so far."""
-    return at.repository.clear()
-
-
-@act("Keep the {plan.kind} set {plan.set_id} of {plan.node}, and verify it.", undo=remove_part)
-def take_set(at: Reach, plan: TakePlan) -> str:
-    """Copy, count, keep, verify."""
-    return taking.take(at, plan)
-
-
-@act("Expire what is too old, and the WAL that only that needs.", point_of_no_return=True)
-def expire_sets(at: Reach, plan: TakePlan) -> str:
-    """Remove what nobody needs any more, what builds on others first."""
-    if not plan.expire and plan.keep_from is None and plan.forget_before is None:
-        return "nothing to expire"
-    said = at.repository.expire(plan.expire, plan.keep_from)
-    return "; ".join(filter(None, (said, offsite.forget(at, plan))))

@@ -55,6 +55,7 @@ class View(Frozen):
     listing: Listing | None = None  #: None: the repository could not be read
     problem: str = ""  #: why not
     recorded: Recorded | None = None
+    copy_offsite: str = ""  #: the newest set of which there is a copy, when the repository holds none
     last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen
     proofs: tuple[WalProof, ...] = ()
     under_way: tuple[str, ...] = ()  #: procedures on the cluster that were begun and have no end yet
@@ -140,6 +141,7 @@ class RestorePlan(Plan):
 class DisasterPlan(RestorePlan):
     """By which way the service is brought back."""
 
+    offsite: bool = False  #: the repository is lost, and is brought back from its copy first
     assessed: tuple[str, ...]  #: what is dead, one sentence each
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
+
+from pydantic import SecretStr
+
+from blocks.backup_repository import BackupRepository, ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
 from tests.flows.test_backup_restore import add, clients
@@ -47,6 +52,22 @@ def test_a_lost_cluster_is_restored_with_the_wal_that_only_the_damaged_directory
     assert name == "Recovered", report.why
     assert clients(orders) == {"archived": 100, "only in the damaged directory": 100}
     assert report.figures["rpo_seconds"] == 0
+
+
+def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
+    """Servers and repository are gone; the copy offsite has the set and its WAL, and nothing is asked with accept_hole."""
+    block = BackupRepository.load("orders")
+    place = orders.vault / "offsite"
+    block.restic = ResticPlace(repository=str(place), password=SecretStr("lab-only"), offsite=True)
+    block.save("orders", overwrite=True)
+    add(orders, "copied")
+    backup_take("orders", return_state=True)
+    for node in orders.nodes:
+        orders.destroy(node)
+    shutil.rmtree(orders.vault / "repository")
+    name, report = recovered(accept_hole=True)
+    assert (name, report.plan.offsite) == ("Recovered", True), report.why
+    assert clients(orders) == {"copied": 100}
 
 
 def test_no_way_back_says_what_was_tried(orders) -> None:

@@ -1,0 +1,133 @@
+"""The shell that streams WAL into a repository, and reads it as a recovery would. R and B are as in backup_scripts."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from blocks.backup_scripts import LOGIN, OPEN
+
+# full disk has cut off is no file of WAL: PostgreSQL itself takes none that is not of full size.
+FARM: Final = """
+farm=$(mktemp -d /tmp/salvor-wal.XXXXXX) || exit 1
+trap 'rm -rf "$farm"' EXIT
+newest() {
+  find "$R/wal" -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -name "$1" -printf "%f %h\\n" |
+    sort -k1,1 -k2,2r | awk -v first="$FIRST" -v below="$BELOW" \
+    '!seen[$1]++ && substr($1, 1, 24) >= first && (below == "" || substr($1, 1, 24) < below) { print $2 "/" $1 }'
+}
+newest "$T????????????????" | xargs -r -d "\\n" ln -s -t "$farm"
+newest "$T????????????????.partial" | while IFS= read -r f; do
+  name=${f##*/}; [ -e "$farm/${name%.partial}" ] || ln -s "$f" "$farm/${name%.partial}"
+done
+"""
+
+# pg_waldump compares the checksum of every record, and says where it could not go on. It is told to stop before the
+# first hole, for it waits 5 s for a file that is not there. The last record and the last commit before the place where
+# reading ended are looked for backwards: the newest file may hold neither.
+PROVE: Final = (
+    FARM
+    + """
+TZ=UTC; export TZ
+last=$(ls "$farm" | tail -n 1)
+[ -n "$last" ] || refuse "there is no WAL of timeline $T from $START on"
+echo "last $last"
+lsn() { printf "%X/%X" $(($1 >> 32)) $(($1 & 0xFFFFFFFF)); }
+bytes() { high=${1%/*}; low=${1#*/}; echo $(((0x$high << 32) + 0x$low)); }
+name() { printf "%s%08X%08X" "$T" $(($1 >> 32)) $((($1 & 0xFFFFFFFF) / SEGMENT)); }
+whole=$(ls "$farm" | awk -v from="$FIRST" -v segment="$SEGMENT" '
+  function hex(text, i, n) {
+    for (i = 1; i <= length(text); i++) n = n * 16 + index("0123456789ABCDEF", substr(text, i, 1)) - 1
+    return n
+  }
+  function at(name) { return hex(substr(name, 9, 8)) * 4294967296 + hex(substr(name, 17, 8)) * segment }
+  BEGIN { next_one = at(from) }
+  at($1) == next_one { next_one += segment; next }
+  { exit }
+  END { printf "%.0f", next_one }')
+beyond=$(name "$whole"); goal=$(bytes "${END:-$(lsn "$whole")}")
+[ "$goal" -le "$whole" ] || goal=$whole
+said=""
+if [ "$beyond" != "$FIRST" ]; then
+  said=$("$B/pg_waldump" -q -p "$farm" -t "$((0x$T))" -s "$START" -e "$(lsn "$goal")" 2>&1) && said=""
+fi
+short=""
+if [ -n "$END" ]; then [ "$(bytes "$END")" -le "$whole" ] || short=yes
+else [ "$(printf "%s\\n%s\\n" "$last" "$beyond" | sort | head -n 1)" = "$last" ] || short=yes; fi
+[ -n "$said" ] || [ -z "$short" ] || said="could not find file \\"$beyond\\""
+[ -z "$said" ] || { said=$(echo "$said" | tail -n 1); echo "said $said"; }
+stop=$(echo "$said" | sed -n 's,.*error in WAL record at .* \\(at\\|LSN\\) \\([0-9A-F]*/[0-9A-F]*\\).*,\\2,p')
+stop=${stop:-$(lsn "$goal")}; most=$(name "$(($(bytes "$stop") - 1))")
+first=$(ls "$farm" | head -n 1); later=""
+dump() {
+  [ "$file" != "$first" ] || set -- -s "$START" "$@"
+  [ "${later:-$file}" != "$most" ] || set -- -e "$stop" "$@"
+  "$B/pg_waldump" -p "$farm" -t "$((0x$T))" "$@" "$file" ${later:+"$later"} 2>/dev/null
+}
+# Two files at a time, for a record may begin in the one and end in the other.
+for file in $(ls -r "$farm" | awk -v most="$most" 'substr($1, 1) <= most'); do
+  [ -n "${record:-}" ] || record=$(dump | tail -n 1)
+  [ -n "${commit:-}" ] || commit=$(dump -r Transaction | grep "desc: COMMIT" | tail -n 1)
+  [ -z "${record:-}" ] || [ -z "${commit:-}" ] || break
+  later=$file
+done
+echo "record ${record:-}"
+echo "commit ${commit:-}"
+"""
+)
+
+# Pages of this very file behind the place where reading ended, beyond a record that was cut off: then it is no natural
+# end. A file that was written over an old one has pages of that one behind its end; they say so themselves.
+BEHIND: Final = (
+    FARM
+    + """
+file=$farm/$NAME
+length=$(od -An -tu4 -j"$OFFSET" -N4 "$file" | tr -d " ")
+[ "${length:-0}" -le 1048576 ] || length=0
+page=$(((OFFSET + length + length / 100 + 8191) / 8192)); most=$((page + 8))
+while [ $page -lt $most ] && [ $((page * 8192)) -lt $SEGMENT ]; do
+  [ "$(od -An -tu8 -j$((page * 8192 + 8)) -N8 "$file" | tr -d " ")" != $((BASE + page * 8192)) ] ||
+    { echo behind; exit 0; }
+  page=$((page + 1))
+done
+"""
+)
+
+# Only a set that is there gets a mark: a folder that is made for the mark alone would be in the way of the set itself.
+
+# One process per repository, started by whoever comes first; the lock goes with it. It outlives us: an archive that
+# stops when its supervisor restarts would be no archive.
+STREAM: Final = (
+    OPEN
+    + LOGIN
+    + """
+cd "$R/wal" || exit 1
+mine() { kill -0 "$1" 2>/dev/null && tr '\\000' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q "$R/wal/"; }
+# A file that a full disk has cut off while it was made, and that holds nothing yet, would stop the stream for ever.
+clear_short() {
+  find . -mindepth 2 -maxdepth 2 -name "*.partial" ! -size "${SEGMENT}c" | while IFS= read -r f; do
+    [ -n "$(tr -d '\\000' <"$f" | head -c 1 | od -An -tx1)" ] || rm -f "$f"
+  done
+}
+old=$(cat receiver 2>/dev/null)
+if [ -n "$old" ] && mine "$old"; then
+  ls -l "/proc/$old/fd" | grep -q socket: || clear_short
+  [ "$ANEW" = yes ] || { echo "already streaming"; exit 0; }
+  kill -TERM "$old"
+  i=0; while mine "$old" && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
+  ! mine "$old" || kill -KILL "$old"
+fi
+clear_short
+stream=$(ls -d [0-9]*Z 2>/dev/null | tail -n 1)
+[ "$ANEW" = no ] && [ -n "$stream" ] || { stream=$(date -u +%Y%m%dT%H%M%SZ); [ ! -d "$stream" ] || sleep 1
+  stream=$(date -u +%Y%m%dT%H%M%SZ); mkdir "$stream" || exit 1; }
+setsid nohup "$B/pg_receivewal" -d "$FROM" -D "$R/wal/$stream" -S "$SLOT" --synchronous --no-password \
+  </dev/null >receiver.log 2>&1 &
+echo $! >receiver.part && mv receiver.part receiver && echo "streaming into $stream"
+"""
+)
+
+UNSTREAM: Final = """
+old=$(cat "$R/wal/receiver" 2>/dev/null) || exit 0
+tr '\\000' ' ' <"/proc/$old/cmdline" 2>/dev/null | grep -q "$R/wal/" && kill -TERM "$old"
+rm -f "$R/wal/receiver"
+"""

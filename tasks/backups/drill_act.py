@@ -1,0 +1,43 @@
+"""What a drill does, in its scratch folder: nothing of it touches production, and nothing of it stays."""
+
+from __future__ import annotations
+
+from blocks.errors import StandDown
+from blocks.postgres_host import ScriptFailed
+from tasks.backups import recovering
+from tasks.backups.reach import SCRATCH, Reach
+from tasks.backups.restore_act import fetched
+from tasks.backups.state import RestorePlan
+from tasks.effects import act
+
+
+def remove_copy(at: Reach, _plan: RestorePlan) -> str:
+    """Remove the copy."""
+    return at.restoring(SCRATCH).remove()
+
+
+@act("Copy the set into the scratch folder, and prove it while it is copied.", undo=remove_copy)
+def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
+    """Copy the best set, as in an emergency; what an earlier drill left is removed first."""
+    at.restoring(SCRATCH).remove()
+    try:
+        return fetched(at, plan)
+    except StandDown as error:  # that it fails is what a drill is to find out: it is judged, and kept in the history
+        return f"failed: {error}"
+
+
+@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
+def recover_copy(at: Reach, plan: RestorePlan) -> str:
+    """Recover as in an emergency, on a port of its own."""
+    try:
+        recovering.prepare(at, plan)
+        return recovering.recover(at, plan)
+    except (StandDown, ScriptFailed) as error:
+        return f"failed: {error}"
+
+
+@act("Remove the copy.", point_of_no_return=True)
+def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
+    """Leave nothing."""
+    recovering.let_go(at)
+    return at.restoring(SCRATCH).remove()
