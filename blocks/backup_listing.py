@@ -58,7 +58,8 @@ def listing(text: str, segment_bytes: int) -> Listing:
 
 
 def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
-    content = _record(kept["set.json"][name]) | _record(kept["facts.json"].get(name, ""))
+    content = _record(kept["set.json"][name])
+    content |= _record(kept["facts.json"][name]) if name in kept["facts.json"] else {}
     content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
     try:
         made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})
