@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalFile, WalProof, lsn
+from blocks.backup_records import Archive, BackupSet, Branch, Inlet, Listing, Receiver, WalFile, WalProof, lsn
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
@@ -43,6 +43,20 @@ def listing(text: str, segment_bytes: int) -> Listing:
         free_bytes=int("".join(said["free"]) or 0),
         frozen="".join(said["frozen"]),
         writable="writable" in said,
+    )
+
+
+def inlet(text: str, segment_bytes: int) -> Inlet:
+    """Read what WATCH printed."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        said[word].append(rest.strip())
+    return Inlet(
+        receivers=tuple(int(each) for each in said["receiver"]),
+        newest=next(_files(said["wal"], segment_bytes), None),
+        frozen="".join(said["frozen"]),
+        said="".join(said["said"]),
     )
 
 

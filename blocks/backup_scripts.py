@@ -1,4 +1,4 @@
-"""The shell that runs on a repository's host: keep a set, look, prove, expire, stream WAL. POSIX sh and GNU tools.
+"""The shell that runs on a repository's host: keep a set, look, prove, expire. POSIX sh and GNU tools.
 
 R is the directory of the repository, B that of the binaries. What is in the repository:
 
@@ -25,11 +25,12 @@ umask 077
 mkdir -p "$R/sets" "$R/wal" || refuse "the repository $R cannot be written: mount it, or give it to $(id -un)"
 known=$(cat "$R/system" 2>/dev/null)
 if [ -z "$known" ]; then
-  echo "$SYSTEM" >"$R/system.part" && sync "$R/system.part" && mv "$R/system.part" "$R/system" || exit 1
+  part=$R/system.part.$$
+  echo "$SYSTEM" >"$part" && sync "$part" && mv "$part" "$R/system" || exit 1
 elif [ "$known" != "$SYSTEM" ]; then
   refuse "$R holds the backups of another cluster ($known): give this one ($SYSTEM) a directory of its own"
 fi
-touch "$R/.writable" && rm "$R/.writable" || refuse "the repository $R cannot be written"
+touch "$R/.writable.$$" && rm "$R/.writable.$$" || refuse "the repository $R cannot be written"
 """
 
 # What a run that died has left is ended by its process group and removed: the lease says that nobody else is at work.
@@ -192,34 +193,4 @@ rm -rf "$R"/sets/.*.expired
 find "$R/wal" -mindepth 2 -maxdepth 2 -type f -regex ".*/[0-9A-F]*\\(.partial\\)?" |
   awk -F/ -v first="$FIRST" 'length($NF) >= 24 && substr($NF, 9, 16) < first' | tee /dev/stderr |
   xargs -r -d "\\n" rm -f
-"""
-
-# One process per repository, started by whoever comes first; the lock goes with it. It outlives us: an archive that
-# stops when its supervisor restarts would be no archive.
-STREAM: Final = (
-    OPEN
-    + LOGIN
-    + """
-cd "$R/wal" || exit 1
-mine() { kill -0 "$1" 2>/dev/null && tr '\\000' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q "$R/wal/"; }
-old=$(cat receiver 2>/dev/null)
-if [ -n "$old" ] && mine "$old"; then
-  [ "$ANEW" = yes ] || { echo "already streaming"; exit 0; }
-  kill -TERM "$old"
-  i=0; while mine "$old" && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
-  ! mine "$old" || kill -KILL "$old"
-fi
-stream=$(ls -d [0-9]*Z 2>/dev/null | tail -n 1)
-[ "$ANEW" = no ] && [ -n "$stream" ] || { stream=$(date -u +%Y%m%dT%H%M%SZ); [ ! -d "$stream" ] || sleep 1
-  stream=$(date -u +%Y%m%dT%H%M%SZ); mkdir "$stream" || exit 1; }
-setsid nohup "$B/pg_receivewal" -d "$FROM" -D "$R/wal/$stream" -S "$SLOT" --synchronous --no-password \
-  </dev/null >receiver.log 2>&1 &
-echo $! >receiver.part && mv receiver.part receiver && echo "streaming into $stream"
-"""
-)
-
-UNSTREAM: Final = """
-old=$(cat "$R/wal/receiver" 2>/dev/null) || exit 0
-tr '\\000' ' ' <"/proc/$old/cmdline" 2>/dev/null | grep -q "$R/wal/" && kill -TERM "$old"
-rm -f "$R/wal/receiver"
 """
