@@ -15,6 +15,7 @@ receivers() {
     case $(tr '\\000' ' ' 2>/dev/null <"/proc/$p/cmdline") in *" $R/wal/"*) echo "$p";; esac
   done
 }
+living() { for p in "$@"; do case $(readlink "/proc/$p/exe") in */pg_receivewal*) echo "$p";; esac; done; }
 """
 
 # The newest folder is gone on with when a receiver has left its unfinished file there. One that a restore has filled
@@ -39,14 +40,12 @@ old=$(receivers)
 for p in $old; do
   case " $ENDING " in *" any "*|*" $p "*) ;; *) echo "already streaming"; exit 0;; esac
 done
-if [ -n "$old" ]; then
-  kill -TERM $old 2>/dev/null
-  i=0; while [ -n "$(receivers)" ] && [ $i -lt 20 ]; do sleep 0.05; i=$((i + 1)); done
-  i=0; while left=$(receivers) && [ -n "$left" ] && [ $i -lt 60 ]; do
-    kill -KILL $left 2>/dev/null; sleep 0.05; i=$((i + 1))
-  done
-  [ -z "$left" ] || refuse "the WAL stream into $R cannot be ended: process $left"
-fi
+kill -TERM $old 2>/dev/null
+i=0; while left=$(living $old) && [ -n "$left" ] && [ $i -lt 100 ]; do
+  [ $i -lt 25 ] || kill -KILL $left 2>/dev/null
+  sleep 0.02; i=$((i + 1))
+done
+[ -z "$left" ] || refuse "the WAL stream into $R cannot be ended: process $left"
 """
     + _GOES_ON
     + """
@@ -56,7 +55,7 @@ setsid nohup "$B/pg_receivewal" -d "$FROM" -D "$R/wal/$stream" -S "$SLOT" --sync
   </dev/null >receiver.log 2>&1 9>&- &
 echo $! >receiver.part && mv receiver.part receiver && echo "streaming into $stream"
 # The lock is kept until the process is what others look for.
-i=0; while [ -z "$(receivers)" ] && kill -0 $! 2>/dev/null && [ $i -lt 100 ]; do sleep 0.01; i=$((i + 1)); done
+i=0; while [ -z "$(living $!)" ] && kill -0 $! 2>/dev/null && [ $i -lt 100 ]; do sleep 0.01; i=$((i + 1)); done
 """
 )
 

@@ -36,12 +36,6 @@ def end(ledger: Ledger, name: str, note: Notification) -> bool:
     return ledger.write(work)
 
 
-def lasts(ledger: Ledger, name: str) -> bool:
-    """Whether the trouble NAME was told and its end was not."""
-    with ledger.read() as connection:
-        return _last(connection, name)[1]
-
-
 def _last(connection: Connection, name: str) -> tuple[int, bool]:
     """Give the number of the last time, and whether it lasts. What was told long ago is forgotten, and told again."""
     begins = f"trouble/{name}/"

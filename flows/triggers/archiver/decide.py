@@ -104,7 +104,7 @@ class Course(Frozen):
         broken = primary is None or at - self.looked_at > timedelta(seconds=5 * pace.interval_seconds)
         new = self.model_copy(update={"looked_at": at, "held": False} | ({"since": at, "mark": None} if broken else {}))
         if primary is None:
-            return new
+            return new.model_copy(update={"streams": False})
         if primary.arrived is None:
             covered = primary.timeline == self.timeline and primary.written <= self.flushed
             return new.model_copy(update={"streams": False} | ({"covered_at": at} if covered else {}))
