@@ -53,8 +53,8 @@ class BackupRepository(Block):
     slot_bytes: int = Field(
         default=10 * 10**9,
         ge=0,
-        description="On-call is told when a server keeps more bytes of WAL than this because they have not arrived in the "
-        "repository; before that fills its disk.",
+        description="On-call is told when a server keeps more bytes of WAL than this because they have not arrived in "
+        "the repository: before that fills its disk.",
     )
     set_days: float = Field(
         default=8.0, gt=0, le=366, description="On-call is told when the newest good set is older than so many days."

@@ -61,11 +61,14 @@ class Keeper:
         self.view = self._look()
         before = self.course
         self.course = before.note(self.view, self.pace)
+        if self.course.streams and not before.streams:
+            LOG.info("%s: WAL arrives.", self.at.target)
         primary = wanting(self.course, self.view, self.pace)
         if primary:
             self._mend(primary)
+        if self.course.covered_at != before.covered_at:
+            self._record()
         if self.course.streams:
-            self._record(before)
             self._spare()
             self.survey()
         return self.pace.interval_seconds if self.course.streams else self.pace.haste_seconds
@@ -107,12 +110,8 @@ class Keeper:
 
     # --- what goes on while all is well
 
-    def _record(self, before: Course) -> None:
+    def _record(self) -> None:
         course = self.course
-        if not before.streams:
-            LOG.info("%s: WAL arrives from %s.", self.at.target, self.view.primary.node if self.view.primary else "?")
-        if course.covered_at == before.covered_at:
-            return
         position = Position(
             resource=self.resource, node=SLOT, lsn=course.flushed, timeline=course.timeline, at=course.covered_at
         )
