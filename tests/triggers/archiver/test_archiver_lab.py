@@ -40,6 +40,10 @@ def lab() -> Iterator[Lab]:
 @pytest.fixture
 def at(lab: Lab) -> Reach:
     """Give what an archiver can touch."""
+    return at_of(lab)
+
+
+def at_of(lab: Lab) -> Reach:
     return Reach("orders", lab_blocks.cluster(lab), lab_blocks.repository(lab))
 
 
