@@ -80,16 +80,28 @@ sync -f "$part" && mv -T "$part" "$R/sets/$I" && sync "$R/sets" && echo kept
 """
 )
 
-VERIFY: Final = """
+# What says nothing of a set, but of whoever wanted to read it: no set is condemned for that.
+ELSEWHERE: Final = """
+elsewhere="Permission denied|Stale file handle|Too many open files|Cannot allocate memory|is needed by"
+"""
+
+VERIFY: Final = (
+    ELSEWHERE
+    + """
 set=$R/sets/$I
 [ -f "$set/set.json" ] || refuse "there is no set $I in $R"
+said=$("$B/pg_verifybackup" "$set/data" 2>&1); rc=$?
+if [ $rc -gt 1 ] || echo "$said" | grep -qE "$elsewhere"; then
+  refuse "the set $I could not be read: $(echo "$said" | head -n 1)"
+fi
 found=$(sha256sum <"$set/data/backup_manifest" | cut -d" " -f1)
 if [ "$found" != "$MANIFEST" ]; then said="its manifest is not the one that was written"
-elif said=$("$B/pg_verifybackup" "$set/data" 2>&1) && [ "$said" = "backup successfully verified" ]; then said=""
+elif [ "$said" = "backup successfully verified" ]; then said=""
 else said=$(echo "$said" | head -n 1); : "${said:=pg_verifybackup failed without a word}"; fi
 if [ -n "$said" ]; then rm -f "$set/verified"; echo "$said" >"$set/bad"; echo "bad: $said"
 else date -u +%Y-%m-%dT%H:%M:%SZ >"$set/verified.part" && mv "$set/verified.part" "$set/verified" && echo good; fi
 """
+)
 
 CONDEMN: Final = 'echo "$WHY" >"$R/sets/$I/bad" && rm -f "$R/sets/$I/verified"\n'
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
+from blocks.backup_scripts import ELSEWHERE
 from blocks.node_scripts import FIND_PROCESSES, LOOK
 from blocks.rejoin_scripts import WRITTEN
 
 # Beside the copy every set is compared with its manifest, which costs nothing where there is a second processor. An
 # attempt that was killed goes on: a file whose size and time are those of the set was copied whole, for `cp` sets the
 # time last. What is built from increments cannot go on, and begins anew.
-COPY: Final = """
+COPY: Final = (
+    ELSEWHERE
+    + """
 [ -d "$R/sets" ] || refuse "this host does not see the repository $R: mount it there"
 state=$INTO.set
 if [ -e "$INTO" ] && [ "$(cat "$state" 2>/dev/null)" != "$CHAIN" ]; then
@@ -23,8 +26,8 @@ fi
 mkdir -p "$(dirname "$INTO")" && echo "$CHAIN" >"$state.part" && mv "$state.part" "$state" || exit 1
 proofs=""
 for set in $CHAIN; do
-  { "$B/pg_verifybackup" -q "$R/sets/$set/data" >"$INTO.proof-$set" 2>&1 </dev/null ||
-      echo "the set does not pass" >>"$INTO.proof-$set"; } &
+  { "$B/pg_verifybackup" -q "$R/sets/$set/data" >"$INTO.proof-$set" 2>&1 </dev/null
+    echo "rc $?" >>"$INTO.proof-$set"; } &
   proofs="$proofs $!"
 done
 resumed=no
@@ -49,14 +52,19 @@ case $CHAIN in
 esac
 copied=$?
 wait $proofs
+unread=""
 for set in $CHAIN; do
-  if [ -s "$INTO.proof-$set" ]; then echo "bad $set $(head -n 1 "$INTO.proof-$set")"; fi
+  said=$(head -n 1 "$INTO.proof-$set") rc=$(sed -n "s/^rc //p" "$INTO.proof-$set")
+  if [ "$rc" != 0 ] && [ "$rc" != 1 ] || grep -qE "$elsewhere" "$INTO.proof-$set"; then unread="$set: $said"
+  elif [ "$rc" = 1 ]; then echo "bad $set $said"; fi
 done
 rm -f "$INTO".proof-* "$INTO.all" "$INTO.have"
+[ -z "$unread" ] || refuse "the set could not be compared with its manifest ($unread)"
 [ $copied -eq 0 ] || exit 1
 chmod 700 "$INTO"
 [ $resumed = no ] || { echo "resumed"; "$B/pg_verifybackup" -q "$INTO" 2>&1 | sed "s/^/bad copy /"; }
 """
+)
 
 # This node's own configuration: of the directory whose place is taken, else as it was kept with the set.
 # fetch-wal ends with 1 only when a file is nowhere: PostgreSQL takes that for the end of the WAL and promotes. Where
@@ -65,7 +73,7 @@ PREPARE: Final = """
 [ -f "$INTO/PG_VERSION" ] || refuse "$INTO holds no restored server"
 for f in postgresql.conf postgresql.auto.conf pg_hba.conf pg_ident.conf; do
   for own in "$D/$f" "$R/sets/$LAST/nodes/$NODE/$f"; do
-    if [ "$OWN" = yes ] && [ -f "$own" ]; then cp "$own" "$INTO/$f" && chmod 600 "$INTO/$f" || exit 1; break; fi
+    if [ "$OWN" = yes ] && [ -s "$own" ]; then cp "$own" "$INTO/$f" && chmod 600 "$INTO/$f" || exit 1; break; fi
   done
 done
 [ -f "$INTO/postgresql.conf" ] || : >"$INTO/postgresql.conf"
@@ -98,6 +106,7 @@ SALVAGE: Final = (
 [ -d "$D/pg_wal" ] || { echo "there is no WAL in $D"; exit 0; }
 umask 077
 to=$R/wal/$STREAM
+[ ! -d "$to" ] || { echo "already copied out of $D"; exit 0; }
 rm -rf "$to.part" && mkdir "$to.part" || refuse "$R cannot be written from this host"
 for f in "$D"/pg_wal/????????????????????????; do
   name=${f##*/}
@@ -108,7 +117,7 @@ for f in "$D"/pg_wal/????????????????????????; do
 done
 cp -p "$D"/pg_wal/*.history "$to.part/" 2>/dev/null
 n=$(ls "$to.part" | wc -l)
-if [ "$n" = 0 ]; then rmdir "$to.part"; else sync -f "$to.part"; mv "$to.part" "$to"; fi
+if [ "$n" = 0 ]; then rmdir "$to.part"; else sync -f "$to.part"; mv -T "$to.part" "$to" || exit 1; fi
 echo "$n files of WAL copied out of $D"
 """
 )
@@ -123,10 +132,11 @@ if [ -e "$D" ]; then
     + FIND_PROCESSES
     + """
   [ -z "$(processes)" ] || refuse "a server is still running in $D"
-  mv "$D" "$D.damaged-$STAMP" && echo "the old directory is kept as $D.damaged-$STAMP"
+  mv -T "$D" "$D.damaged-$STAMP" || refuse "$D cannot be renamed: it must be no mount point, and its folder writable"
+  echo "the old directory is kept as $D.damaged-$STAMP"
 fi
 { echo "$STAMP"; cat "$INTO.set"; } >"$INTO/salvor-restored" || exit 1
-mv "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
+mv -T "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
 """
 )
 
@@ -138,9 +148,9 @@ if [ -e "$D" ]; then
     + FIND_PROCESSES
     + """
   [ -z "$(processes)" ] || refuse "a server is still running in $D"
-  rm -rf "$D.not-taken" && mv "$D" "$D.not-taken" || exit 1
+  rm -rf "$D.not-taken" && mv -T "$D" "$D.not-taken" || exit 1
 fi
-mv "$D.damaged-$STAMP" "$D" && echo "the old directory is back as $D"
+mv -T "$D.damaged-$STAMP" "$D" && echo "the old directory is back as $D"
 """
 )
 

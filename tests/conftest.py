@@ -44,6 +44,14 @@ def past():
         yield it
 
 
+@pytest.fixture
+def copy(past):
+    """Give a copy of that repository, which the test may break."""
+    it = past.copy()
+    yield it
+    it.remove()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request, tmp_path):
     """Give an empty ledger, once in SQLite and once in PostgreSQL."""

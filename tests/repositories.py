@@ -40,6 +40,10 @@ class Copy:
         self.block = BackupRepository(**given | block)
         self.native = NativeRepository(self.block)
 
+    def remove(self) -> None:
+        """Remove it, with all that a test has made beside it."""
+        subprocess.run(["rm", "-rf", self.path.parent], check=True)
+
     def set(self, name: str) -> BackupSet:
         return next(each for each in self.native.look().sets if each.id == name)
 
@@ -52,10 +56,15 @@ class Copy:
         (found,) = [*self.path.glob(f"wal/*/{name}"), *self.path.glob(f"wal/*/{name}.partial")]
         return found
 
-    def restoring(self, name: str = "") -> Restoring:
-        """Restore to a scratch folder of one's own."""
-        folder = self.past.lab.vault / "scratch" / (name or uuid4().hex[:8])
-        return Restoring(self.past.scratch_node(folder), str(self.path), str(folder))
+    def restoring(self, folder: Path | None = None, before: str = "") -> Restoring:
+        """Restore into FOLDER, else one of one's own; the shell BEFORE each script."""
+        into = folder or self.path.with_name("scratch")
+        return Restoring(self.past.scratch_node(into, before), str(self.path), str(into))
+
+    def beside(self) -> Restoring:
+        """Restore beside a data directory, whose place is then taken."""
+        data = self.path.with_name("node") / "data"
+        return Restoring(self.past.scratch_node(data), str(self.path), f"{data}.salvor-restore")
 
     @property
     def reach(self) -> Reach:
@@ -159,11 +168,19 @@ class Past:
         """Run scripts on the repository's host, the shell BEFORE each of them."""
         return CommandControl(template=f"{self.lab.vault / 'host'} '{before}'{{script}}")
 
-    def scratch_node(self, folder: Path) -> PostgresNode:
+    def scratch_node(self, folder: Path, before: str = "") -> PostgresNode:
         return PostgresNode(
             name="scratch", host="127.0.0.1", port=self.lab.spec["scratch"], data_directory=str(folder),
-            bin_directory=str(self.node.bin), control=self.control(),
+            bin_directory=str(self.node.bin), control=self.control(before),
         )  # fmt: skip
+
+    def shim(self, folder: Path, program: str, text: str) -> str:
+        """Let PROGRAM be another one, which may call the real one as $REAL; give the shell that puts it in place."""
+        place = folder / f"shim-{program}"
+        place.mkdir()
+        (place / program).write_text(f"#!/bin/sh\nREAL=/bin/{program}\n{text}\n")
+        (place / program).chmod(0o755)
+        return f"PATH={place}:$PATH; "
 
     def _folder(self) -> Path:
         folder = self.lab.vault / uuid4().hex[:8]

@@ -20,11 +20,6 @@ from tests.repositories import F1, F2, I1, flip, replace, small_disk, truncate
 NEW, OTHER = "20261104T000000Z-full", "20261104T000001Z-full"
 
 
-@pytest.fixture
-def copy(past):
-    return past.copy()
-
-
 @contextmanager
 def slow(past, rate: str = "2M"):
     """Give a copy whose backups take their time, so that something can happen to them."""

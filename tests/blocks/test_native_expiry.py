@@ -11,11 +11,6 @@ from tests.repositories import F1, F2, I1, SIZE
 RUN = "run-1"
 
 
-@pytest.fixture
-def copy(past):
-    return past.copy()
-
-
 def ids(copy) -> list[str]:
     return [each.id for each in copy.native.look().sets]
 
@@ -25,12 +20,9 @@ def segments(copy) -> list[int]:
 
 
 def shimmed(past, copy, program: str, text: str) -> NativeRepository:
-    """Let PROGRAM be another one in the scripts of a repository; TEXT may call the real one as $REAL."""
-    folder = copy.path.with_name(f"shim-{program}")
-    folder.mkdir()
-    (folder / program).write_text(f"#!/bin/sh\nREAL=/bin/{program}\n{text}\n")
-    (folder / program).chmod(0o755)
-    return NativeRepository(copy.block.model_copy(update={"control": past.control(f"PATH={folder}:$PATH; ")}))
+    """Let PROGRAM be another one in the scripts of a repository."""
+    control = past.control(past.shim(copy.path.parent, program, text))
+    return NativeRepository(copy.block.model_copy(update={"control": control}))
 
 
 def test_a_set_goes_with_the_wal_that_only_it_needs(copy):

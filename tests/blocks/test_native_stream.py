@@ -20,6 +20,7 @@ def copy(past):
     yield it
     it.native.unstream()
     wait_until(lambda: not streamed(past), 10, "the stream to end")
+    it.remove()
 
 
 def streamed(past) -> list[tuple[int]]:

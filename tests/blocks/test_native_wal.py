@@ -7,11 +7,6 @@ import pytest
 from tests.repositories import F1, F2, I1, SIZE, flip, truncate
 
 
-@pytest.fixture
-def copy(past):
-    return past.copy()
-
-
 def commit_before(proof, past, number: int) -> bool:
     """Whether the last commit that was found is the one with this NUMBER."""
     earlier = past.moments.get(number - 1)
