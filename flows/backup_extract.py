@@ -20,10 +20,11 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.procedure import concludes
-from tasks.backups.decide_extract import decide_extract, figures_of_extract, judge_extract, next_steps, sum_up_extract
+from tasks.backups.decide_extract import decide_extract
 from tasks.backups.extract_act import copy_beside, set_apart
 from tasks.backups.extract_probe import observe_beside, observe_ground
-from tasks.backups.policies import ExtractPolicy
+from tasks.backups.extract_state import ExtractPolicy
+from tasks.backups.judge_extract import figures_of_extract, judge_extract, next_steps, sum_up_extract
 from tasks.backups.probe import observe_scratch, observe_target
 from tasks.backups.reach import reach_scratch
 from tasks.backups.restore_act import clear_scratch, fetch_into_scratch, recover_copy

@@ -1,17 +1,14 @@
-"""Which tables are brought back, from which set, and whether they came whole. Pure."""
+"""Which tables are brought back, from which set, and to where. Pure."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 from tasks.backups.decide_restore import aimed, planned, surveyed, unfit
-from tasks.backups.extract_state import Beside, Copied, ExtractPlan, Ground, Left, parted
-from tasks.backups.judge import identity
-from tasks.backups.policies import ExtractPolicy
+from tasks.backups.extract_state import ExtractPlan, ExtractPolicy, Ground, Left, parted
 from tasks.backups.state import Place, View
 from tasks.backups.survey import Survey
-from tasks.model import Decision, Evidence
+from tasks.model import Decision
 
 SPARE = 1.2  #: a table that is loaded anew, and its indexes, take about what they took
 MEGABYTE = 2**20
@@ -87,7 +84,10 @@ def _left(ground: Ground) -> tuple[Left, ...]:
 
 
 def _unknown(names: Names, made: Survey, ground: Ground) -> str:
-    """Say which table neither the set nor the primary has; a table that was dropped is still known to the set."""
+    """Say which table neither the set nor the primary has; a table that was dropped is still known to the set.
+
+    Not so a partition, whose rows are counted with those of its parent: whether there was one the copy will say.
+    """
     counted = {fact.name for fact in made.first.facts}
     whole = any(name.startswith(f"{ground.database}.") for name in counted)
     for schema, name in names:
@@ -97,7 +97,7 @@ def _unknown(names: Names, made: Survey, ground: Ground) -> str:
             continue
         if now and now.there:
             return f"{label} cannot be copied: {now.unfit}."
-        if whole:
+        if whole and schema not in ground.partitioned:
             return f"There is no table {label} in {ground.database}, and the set {made.first.id} had none."
     return ""
 
@@ -138,75 +138,3 @@ def _plan(common: dict[str, object], policy: ExtractPolicy, ground: Ground, name
         "compare": policy.compare,
     }
     return restore.model_copy(update=changes)
-
-
-# --- afterwards
-
-
-def judge_extract(plan: ExtractPlan, seen: Beside | None, *, left: str) -> tuple[Evidence, ...]:
-    """Judge whether the copies have what the tables had; SEEN is None in a dry run."""
-    if seen is None:
-        return ()
-    silent = Evidence(
-        claim="The copy that was restored archived nothing.",
-        seen="archiving was on" if seen.copy_said.archiving else "archiving was off",
-        holds=not seen.copy_said.archiving,
-    )
-    gone = Evidence(claim="Nothing is left of it in the scratch folder.", seen=left or "it is empty", holds=not left)
-    return (*identity(plan, seen.copy_said), *(_whole(plan, each) for each in seen.tables), silent, gone)
-
-
-def _whole(plan: ExtractPlan, table: Copied) -> Evidence:
-    same = table.same and table.kept == table.there
-    counts = f"{_number(table.there)} rows of {_number(table.kept)}"
-    seen = table.problem or (f"{counts}, every one the same" if same else f"{counts}, and they are not the same")
-    claim = f"{plan.into} has {table.label} as of {plan.aim.said}."
-    return Evidence(claim=claim, seen=seen, holds=same and not table.problem)
-
-
-def _number(count: int | None) -> str:
-    return "an unknown number" if count is None else str(count)
-
-
-def figures_of_extract(seen: Beside | None) -> dict[str, float]:
-    """Give the numbers of the report."""
-    tables = seen.tables if seen else ()
-    found = {
-        "rows_copied": sum(each.there or 0 for each in tables) if tables else None,
-        "rows_missing_now": _sum(each.missing for each in tables),
-        "rows_different_now": _sum(each.different for each in tables),
-    }
-    return {name: float(value) for name, value in found.items() if value is not None}
-
-
-def _sum(counts: Iterator[int | None]) -> int | None:
-    known = [count for count in counts if count is not None]
-    return sum(known) if known else None
-
-
-def next_steps(plan: ExtractPlan, seen: Beside | None) -> tuple[str, ...]:
-    """Say what a person does now, and what the copies lack."""
-    if seen is None:
-        return ()
-    said = []
-    for each in seen.tables:
-        said += [f"What differs in {each.label}: {each.look};"] if each.look else []
-        said += [f"To bring back what is missing in {each.label}: {each.back};"] if each.back else []
-    lacks = f"The copies have no trigger, foreign key, rule, policy or grant: only Salvor's role may read {plan.into}."
-    done = f"When you are done: DROP SCHEMA {plan.into} CASCADE; nobody else does it."
-    return (*said, lacks, done)
-
-
-def sum_up_extract(plan: ExtractPlan, seen: Beside | None) -> str:
-    """Say in one sentence what is where now."""
-    if seen is None or not seen.tables:
-        return ""
-    parts = "; ".join(_told(each) for each in seen.tables)
-    return f"As of {plan.aim.said}, in the schema {plan.into} of {plan.database} on {plan.onto}: {parts}."
-
-
-def _told(table: Copied) -> str:
-    said = f"{table.label} with {_number(table.there)} rows"
-    if table.missing is None or table.different is None:
-        return said
-    return f"{said}, of which {table.missing} are missing and {table.different} are different in production now"

@@ -5,7 +5,9 @@ SELECT nspname AS name, coalesce(obj_description(oid, 'pg_namespace'), '') AS sa
 -- name: ground
 -- Whether a schema may be made here, and who would be sent what is loaded into it.
 SELECT has_database_privilege(current_database(), 'CREATE') AS may_create,
-       (SELECT string_agg(quote_ident(pubname), ', ') FROM pg_publication WHERE puballtables) AS published
+       (SELECT string_agg(quote_ident(pubname), ', ') FROM pg_publication WHERE puballtables) AS published,
+       ARRAY(SELECT DISTINCT n.nspname::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE c.relkind = 'p') AS partitioned
 
 -- name: tables
 -- What each of the tables is, and why it cannot be copied, if so.

@@ -9,10 +9,9 @@ from psycopg import sql
 from blocks.errors import SalvorError
 from blocks.ledger import operations
 from tasks.backups.beside import EXTRACT, filled, schemas_at, tables_at
-from tasks.backups.extract_state import Beside, Copied, ExtractPlan, Ground, parted
+from tasks.backups.extract_state import Beside, Copied, ExtractPlan, ExtractPolicy, Ground, parted
 from tasks.backups.facts import COUNT_SECONDS
 from tasks.backups.outcome_probe import stopped
-from tasks.backups.policies import ExtractPolicy
 from tasks.backups.reach import PATIENCE, SCRATCH, SQL, Reach
 from tasks.backups.state import Recovered, View
 from tasks.effects import probe
@@ -46,6 +45,7 @@ def _ground(at: Reach, node: str, policy: ExtractPolicy) -> Ground:
         databases=names,
         schemas=schemas_at(at, node, database),
         tables=tables_at(at, node, database, wanted) if wanted else (),
+        partitioned=tuple(row["partitioned"]),
         published=row["published"] or "",
         may_create=row["may_create"],
         dead=ExtractPlan.model_validate(dead) if dead else None,

@@ -5,11 +5,41 @@ from __future__ import annotations
 import re
 from typing import ClassVar
 
+from pydantic import Field
+
+from tasks.backups.policies import DAY_SECONDS, TargetPolicy
 from tasks.backups.state import Recovered, RestorePlan
 from tasks.model import Frozen
 
 _PART = r'(?:"((?:[^"]|"")+)"|([^".]+))'
 _NAME = re.compile(rf"\s*{_PART}\.{_PART}\s*")
+
+
+class ExtractPolicy(TargetPolicy):
+    """Which tables are brought back beside those that are there, as of which moment."""
+
+    database: str = Field(
+        default="", max_length=63, description="Database of the tables; empty: the only one that the repository names."
+    )
+    tables: list[str] = Field(
+        default_factory=list,
+        max_length=100,
+        description="Tables, each with its schema, e.g. public.orders; a name that has a dot in double quotes. Of "
+        "a partitioned table all partitions are brought.",
+    )
+    into_schema: str = Field(
+        default="",
+        max_length=63,
+        pattern=r"^([a-z_][a-z0-9_]*)?$",
+        description="Schema that is made for the copies; it must not be there yet. Empty: salvor_ and the time.",
+    )
+    compare: bool = Field(
+        default=True,
+        description="Count the rows that are missing or different now: reads the tables of production once.",
+    )
+    min_interval_seconds: int = Field(
+        default=0, ge=0, le=DAY_SECONDS, description="Refuse when this was done less than so many seconds ago."
+    )
 
 
 class Table(Frozen):
@@ -60,6 +90,7 @@ class Ground(Frozen):
     databases: tuple[str, ...] = ()
     schemas: tuple[Left, ...] = ()  #: with their comments
     tables: tuple[Table, ...] = ()
+    partitioned: tuple[str, ...] = ()  #: schemas that have partitioned tables
     published: str = ""  #: publications of every table there is
     may_create: bool = True
     problem: str = ""
