@@ -23,17 +23,21 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
     at.restoring(SCRATCH).remove()
     try:
         return fetched(at, plan)
-    except StandDown as error:  # that it fails is what a drill is to find out: it is judged, and kept in the history
-        return f"failed: {error}"
+    except StandDown as error:
+        if not plan.what:
+            raise
+        return f"failed: {error}"  # that it fails is what a drill is to find out: it is judged, and kept in the history
 
 
-@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
+@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.", undo=remove_copy)
 def recover_copy(at: Reach, plan: RestorePlan) -> str:
     """Recover as in an emergency, on a port of its own."""
     try:
         recovering.prepare(at, plan)
         return recovering.recover(at, plan)
     except (StandDown, ScriptFailed) as error:
+        if not plan.what:
+            raise StandDown(str(error)) from error
         return f"failed: {error}"
 
 
