@@ -11,8 +11,9 @@ from tasks.backups.state import RestorePlan
 from tasks.effects import act
 
 
-def remove_copy(at: Reach, _plan: RestorePlan) -> str:
+def remove_copy(at: Reach, plan: RestorePlan) -> str:
     """Remove the copy."""
+    recovering.let_go(at, plan)
     return at.restoring(SCRATCH).remove()
 
 
@@ -37,7 +38,6 @@ def recover_copy(at: Reach, plan: RestorePlan) -> str:
 
 
 @act("Remove the copy.", point_of_no_return=True)
-def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
+def clear_scratch(at: Reach, plan: RestorePlan) -> str:
     """Leave nothing."""
-    recovering.let_go(at)
-    return at.restoring(SCRATCH).remove()
+    return remove_copy(at, plan)

@@ -34,6 +34,7 @@ PURE_FILES = {
     "flows/triggers/events.py",
     *(f"flows/triggers/receiver/{n}.py" for n in ("alertmanager", "generic", "grafana", "pagerduty")),
     "flows/triggers/sentinel/detect.py",
+    *(f"flows/triggers/archiver/{n}.py" for n in ("decide", "troubles")),
 }
 IMPURE = {"time", "random", "os", "socket", "subprocess", "asyncio", "threading", "secrets", "tempfile", "shutil"}
 DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "apprise", "pagerduty", "httpx"}

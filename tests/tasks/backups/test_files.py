@@ -73,7 +73,8 @@ class Shop:
         part = self.root / "repository" / "sets" / f".{it.id}.part" / "data"
         run("mkdir", "-p", part)
         run("touch", part / "backup_manifest")
-        self.at.repository.put(it.id, "data/PG_VERSION", "18")
+        data = f"{self.block.directory}/sets/.{it.id}.part/data"
+        run("sh", "-c", f"mkdir -p {data} && cd {data} && echo 18 >PG_VERSION && echo '{{}}' >backup_manifest")
         self.at.repository.commit(it)
         return it
 

@@ -73,6 +73,7 @@ def test_what_came_back_as_it_should_is_believed():
         (back(primary=False), "n1 takes writes."),
         (back(system_identifier="88"), "It is the same cluster."),
         (back(stopped="it left timeline 1 at 0/98, no recovery target specified"), "It recovered to the last record"),
+        (back(stopped=""), "It recovered to the last record"),
         (back(timeline=1), "It recovered to the last record"),
         (back(facts=()), "No table that had rows"),
         (back(facts=(("orders.public.orders", 0),)), "No table that had rows"),
