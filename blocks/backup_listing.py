@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -10,7 +11,6 @@ from hashlib import sha256
 from typing import Any
 
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from blocks.backup_records import Archive, BackupSet, Branch, Inlet, Listing, Receiver, WalFile, WalProof, lsn
 
@@ -93,7 +93,7 @@ def _record(text: str) -> dict[str, Any]:
     if seal and seal[0] != _seal(text[: seal.start()]):
         return {}
     try:
-        content = from_json(text)
+        content = json.loads(text)
     except ValueError:
         return {}
     return content if isinstance(content, dict) else {}
