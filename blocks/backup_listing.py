@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from blocks.backup_records import Archive, BackupSet, Branch, Listing, Receiver, WalProof, lsn
+from blocks.backup_records import Archive, BackupSet, Branch, Inlet, Listing, Receiver, WalFile, WalProof, lsn
 
 WAL_NAME = 24
 _SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
@@ -57,8 +57,28 @@ def listing(text: str, segment_bytes: int) -> Listing:
     )
 
 
+def inlet(text: str, segment_bytes: int) -> Inlet:
+    """Read what WATCH printed."""
+    said: dict[str, list[str]] = defaultdict(list)
+    for line in text.splitlines():
+        word, _, rest = line.partition(" ")
+        said[word].append(rest.strip())
+    return Inlet(
+        receivers=tuple(int(each) for each in said["receiver"]),
+        newest=next((_wal_file(each) for each in _files(said["wal"], segment_bytes)), None),
+        frozen="".join(said["frozen"]),
+        said="".join(said["said"]),
+    )
+
+
+def _wal_file(found: tuple[int, int, bool]) -> WalFile:
+    timeline, number, partial = found
+    return WalFile(timeline=timeline, number=number, partial=partial)
+
+
 def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
-    content = _record(kept["set.json"][name]) | _record(kept["facts.json"].get(name, ""))
+    content = _record(kept["set.json"][name])
+    content |= _record(kept["facts.json"][name]) if name in kept["facts.json"] else {}
     content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
     try:
         made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})

@@ -97,6 +97,15 @@ class WalFile(Record):
     partial: bool = False
 
 
+class Inlet(Record):
+    """What streams WAL into a repository, and where it would go on."""
+
+    receivers: tuple[int, ...] = ()  #: processes that stream, or try to
+    newest: WalFile | None = None  #: of the newest stream
+    frozen: str = ""  #: why nothing may be expired now: somebody restores from it
+    said: str = ""  #: the last complaint of the receiver
+
+
 class Branch(Record):
     """Where a timeline left its parent, as a history file says."""
 

@@ -96,6 +96,18 @@ class BackupRepository(Block):
         description="Stream WAL into the repository as it is written: what is lost with the primary is then about "
         "nothing. Off: only what the sets themselves hold can be restored.",
     )
+    slot_bytes: int = Field(
+        default=10 * 10**9,
+        ge=0,
+        description="On-call is told when a server keeps more bytes of WAL than this because they have not arrived in "
+        "the repository: before that fills its disk.",
+    )
+    set_days: float = Field(
+        default=8.0, gt=0, le=366, description="On-call is told when the newest good set is older than so many days."
+    )
+    drill_days: float = Field(
+        default=8.0, gt=0, le=366, description="On-call is told when no drill has passed for so many days."
+    )
     databases: list[str] = Field(
         default_factory=list,
         description="Databases whose rows are counted with each set; empty: all. A restore is compared with them.",

@@ -1,4 +1,4 @@
-"""The shell that runs on a repository's host: keep a set, look, prove, expire, stream WAL. POSIX sh and GNU tools.
+"""The shell that runs on a repository's host: keep a set, look, prove, expire. POSIX sh and GNU tools.
 
 R is the directory of the repository, B that of the binaries. What is in the repository:
 
@@ -26,11 +26,12 @@ umask 077
 mkdir -p "$R/sets" "$R/wal" || refuse "the repository $R cannot be written: mount it, or give it to $(id -un)"
 known=$(cat "$R/system" 2>/dev/null)
 if [ -z "$known" ]; then
-  echo "$SYSTEM" >"$R/system.part" && sync "$R/system.part" && mv "$R/system.part" "$R/system" || exit 1
+  part=$R/system.part.$$
+  echo "$SYSTEM" >"$part" && sync "$part" && mv "$part" "$R/system" || exit 1
 elif [ "$known" != "$SYSTEM" ]; then
   refuse "$R holds the backups of another cluster ($known): give this one ($SYSTEM) a directory of its own"
 fi
-touch "$R/.writable" && rm "$R/.writable" || refuse "the repository $R cannot be written"
+touch "$R/.writable.$$" && rm "$R/.writable.$$" || refuse "the repository $R cannot be written"
 """
 
 # What a run that died has left is ended by its process group and removed: the lease says that nobody else is at work.
@@ -138,8 +139,7 @@ if [ -f wal/receiver ]; then
 fi
 """
 
-# Every file of one timeline under its own name, whichever stream has it; a whole one goes before a part of it. What a
-
+# Only a set that is there gets a mark: a folder that is made for the mark alone would be in the way of the set itself.
 USE: Final = """
 for set in $SETS; do
   at=$R/sets/$set

@@ -8,9 +8,10 @@ from datetime import UTC, datetime
 from pydantic import BaseModel, ConfigDict
 
 from blocks import backup_scripts as sh
+from blocks import stream_scripts
 from blocks import wal_scripts as wal
-from blocks.backup_listing import listing, proof, sealed, wal_name
-from blocks.backup_records import BackupSet, Listing, WalProof, lsn, shown
+from blocks.backup_listing import inlet, listing, proof, sealed, wal_name
+from blocks.backup_records import BackupSet, Inlet, Listing, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
 from blocks.node_command import Completed
 from blocks.node_scripts import REFUSED, labelled, script
@@ -176,16 +177,33 @@ class NativeRepository:
 
     # --- WAL
 
-    def stream(self, source: str, system_identifier: str, deadline: float = 30.0, *, anew: bool = False) -> str:
-        """See to it that WAL streams into the repository; ANEW: into a new folder, because the history has forked."""
+    def inlet(self, deadline: float = 10.0) -> Inlet:
+        """Look at what streams into the repository, and where it would go on: one short round trip."""
+        return inlet(self._run(stream_scripts.WATCH, deadline, "be read").out, self.segment_bytes)
+
+    def stream(
+        self,
+        source: str,
+        system_identifier: str,
+        deadline: float = 60.0,
+        *,
+        anew: bool = False,
+        ending: tuple[int, ...] | None = None,
+    ) -> str:
+        """See to it that WAL streams into the repository; ANEW: into a new folder, because the history has forked.
+
+        ENDING: the processes that may be ended for it. When another one has been started since, it is left alone.
+        Without it ANEW ends whatever runs, and otherwise a stream that runs is left alone.
+        """
         conninfo, password = without_password(source)
-        values: dict[str, str | int] = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT}
+        ended = ("any" if anew else "") if ending is None else " ".join(map(str, ending))
+        values: dict[str, str | int] = {"FROM": conninfo, "SYSTEM": system_identifier, "SLOT": SLOT, "ENDING": ended}
         values |= {"ANEW": "yes" if anew else "no", "SEGMENT": self.segment_bytes}
-        return self._write(wal.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
+        return self._write(stream_scripts.STREAM, deadline, "stream WAL", stdin=f"{password}\n", **values).out.strip()
 
     def unstream(self, deadline: float = 10.0) -> None:
         """End the process that streams."""
-        self._write(wal.UNSTREAM, deadline, "end its WAL stream")
+        self._write(stream_scripts.UNSTREAM, deadline, "end its WAL stream")
 
     def app_version(self, deadline: float = 60.0) -> str:
         """Say which version of the application runs, as its command prints it; empty without one."""

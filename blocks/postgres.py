@@ -156,3 +156,12 @@ class PostgresCluster(Block):
         """Give the address with which pg_rewind and pg_basebackup read from UPSTREAM, as the replication role."""
         replication = self.replication_conninfo(upstream, "salvor")
         return make_conninfo(replication, dbname=self.dbname)
+
+    def load_conninfo(self, name: str, dbname: str) -> str:
+        """Give the address with which a tool on another host loads rows into a node, as Salvor's role."""
+        node = self.node(name)
+        return make_conninfo(
+            self.conninfo(name, dbname),
+            host=node.replication_host or node.host,
+            port=node.replication_port or node.port,
+        )

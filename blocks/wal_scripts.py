@@ -1,11 +1,10 @@
-"""The shell that streams WAL into a repository, and reads it as a recovery would. R and B are as in backup_scripts."""
+"""The shell that reads the WAL of a repository as a recovery would. R and B are as in backup_scripts."""
 
 from __future__ import annotations
 
 from typing import Final
 
-from blocks.backup_scripts import LOGIN, OPEN
-
+# Every file of one timeline under its own name, whichever stream has it; a whole one goes before a part of it. What a
 # full disk has cut off is no file of WAL: PostgreSQL itself takes none that is not of full size.
 FARM: Final = """
 farm=$(mktemp -d /tmp/salvor-wal.XXXXXX) || exit 1
@@ -91,43 +90,3 @@ while [ $page -lt $most ] && [ $((page * 8192)) -lt $SEGMENT ]; do
 done
 """
 )
-
-# Only a set that is there gets a mark: a folder that is made for the mark alone would be in the way of the set itself.
-
-# One process per repository, started by whoever comes first; the lock goes with it. It outlives us: an archive that
-# stops when its supervisor restarts would be no archive.
-STREAM: Final = (
-    OPEN
-    + LOGIN
-    + """
-cd "$R/wal" || exit 1
-mine() { kill -0 "$1" 2>/dev/null && tr '\\000' ' ' <"/proc/$1/cmdline" 2>/dev/null | grep -q "$R/wal/"; }
-# A file that a full disk has cut off while it was made, and that holds nothing yet, would stop the stream for ever.
-clear_short() {
-  find . -mindepth 2 -maxdepth 2 -name "*.partial" ! -size "${SEGMENT}c" | while IFS= read -r f; do
-    [ -n "$(tr -d '\\000' <"$f" | head -c 1 | od -An -tx1)" ] || rm -f "$f"
-  done
-}
-old=$(cat receiver 2>/dev/null)
-if [ -n "$old" ] && mine "$old"; then
-  ls -l "/proc/$old/fd" | grep -q socket: || clear_short
-  [ "$ANEW" = yes ] || { echo "already streaming"; exit 0; }
-  kill -TERM "$old"
-  i=0; while mine "$old" && [ $i -lt 100 ]; do sleep 0.05; i=$((i + 1)); done
-  ! mine "$old" || kill -KILL "$old"
-fi
-clear_short
-stream=$(ls -d [0-9]*Z 2>/dev/null | tail -n 1)
-[ "$ANEW" = no ] && [ -n "$stream" ] || { stream=$(date -u +%Y%m%dT%H%M%SZ); [ ! -d "$stream" ] || sleep 1
-  stream=$(date -u +%Y%m%dT%H%M%SZ); mkdir "$stream" || exit 1; }
-setsid nohup "$B/pg_receivewal" -d "$FROM" -D "$R/wal/$stream" -S "$SLOT" --synchronous --no-password \
-  </dev/null >receiver.log 2>&1 &
-echo $! >receiver.part && mv receiver.part receiver && echo "streaming into $stream"
-"""
-)
-
-UNSTREAM: Final = """
-old=$(cat "$R/wal/receiver" 2>/dev/null) || exit 0
-tr '\\000' ' ' <"/proc/$old/cmdline" 2>/dev/null | grep -q "$R/wal/" && kill -TERM "$old"
-rm -f "$R/wal/receiver"
-"""

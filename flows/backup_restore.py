@@ -38,6 +38,7 @@ from tasks.backups.restore_act import (
     stop_services,
     unfreeze,
 )
+from tasks.backups.tell import tell_recovery
 from tasks.guard import approve
 from tasks.model import Report
 
@@ -83,12 +84,12 @@ def backup_restore(
     protect(at, plan)
     unfreeze(at, plan)
     kept = observe_protected(at, plan)
-    figures = figures_of(plan, after, kept)
+    tell_recovery(at, plan, after, judge_restored(plan, after, kept), kept)
     return Report(
         plan=plan,
         evidence=judge_restored(plan, after, kept),
-        figures=figures,
+        figures=figures_of(plan, after, kept),
         unverified=unlooked_restored(plan, after),
-        why=sum_up(plan, after, figures),
+        why=sum_up(plan, after, figures_of(plan, after, kept)),
         look_at=at.databases,
     )

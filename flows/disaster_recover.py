@@ -22,7 +22,7 @@ from tasks.backups.decide_disaster import decide_disaster
 from tasks.backups.judge import figures_of, judge_restored, sum_up, unlooked_restored
 from tasks.backups.outcome_probe import observe_protected, observe_recovered
 from tasks.backups.policies import DisasterPolicy
-from tasks.backups.probe import observe_target, settle_aim
+from tasks.backups.probe import observe_target, settle_aim, settle_node
 from tasks.backups.reach import reach
 from tasks.backups.restore_act import (
     admit,
@@ -37,6 +37,7 @@ from tasks.backups.restore_act import (
     stop_services,
     unfreeze,
 )
+from tasks.backups.tell import tell_recovery
 from tasks.guard import approve
 from tasks.model import Report
 
@@ -76,18 +77,19 @@ def disaster_recover(
     fetch_set(at, plan)
     put_in_place(at, plan)
     recover(at, plan)
+    plan = settle_node(at, plan)
     admit(at, plan)  # the point of no return
 
     after = observe_recovered(at, plan)
     protect(at, plan)
     unfreeze(at, plan)
     kept = observe_protected(at, plan)
-    figures = figures_of(plan, after, kept)
+    tell_recovery(at, plan, after, judge_restored(plan, after, kept), kept)
     return Report(
         plan=plan,
         evidence=judge_restored(plan, after, kept),
-        figures=figures,
+        figures=figures_of(plan, after, kept),
         unverified=unlooked_restored(plan, after),
-        why=sum_up(plan, after, figures),
+        why=sum_up(plan, after, figures_of(plan, after, kept)),
         look_at=at.databases,
     )

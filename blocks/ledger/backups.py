@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from blocks.backup_records import BackupSet
 from blocks.ledger.block import Ledger
@@ -30,6 +30,15 @@ class Practised(Record):
     verified_seconds: float | None = None
     protected_seconds: float | None = None
     said: str = ""
+
+
+class Standing(Record):
+    """How one target stands: its newest good set, and its practice."""
+
+    newest_at: datetime | None = None  #: when the newest set ended that is good, and all that it builds on
+    practised_since: datetime | None = None
+    passed_at: datetime | None = None
+    rto_seconds: float | None = None  #: until writes, in the last recovery that passed
 
 
 def keep(ledger: Ledger, target: str, sets: Sequence[BackupSet]) -> None:
@@ -79,3 +88,42 @@ def history(ledger: Ledger, target: str, limit: int = 30) -> list[Practised]:
     query = select(drills).where(drills.c.target == target).order_by(drills.c.at.desc()).limit(limit)
     with ledger.read() as connection:
         return [Practised.model_validate(row) for row in connection.execute(query)]
+
+
+def standings(ledger: Ledger) -> dict[str, Standing]:
+    """Give how every target stands, by narrow columns, for it is asked at every scrape."""
+    passed = select(drills.c.target, func.max(drills.c.at).label("at")).where(drills.c.passed).group_by(drills.c.target)
+    last = passed.subquery()
+    rows = select(drills.c.target, drills.c.at, drills.c.writable_seconds).join(
+        last, (drills.c.target == last.c.target) & (drills.c.at == last.c.at)
+    )
+    first = select(drills.c.target, func.min(drills.c.at).label("at")).group_by(drills.c.target)
+    with ledger.read() as connection:
+        newest = _newest(connection)
+        since = {row.target: row.at for row in connection.execute(first)}
+        best = {row.target: row for row in connection.execute(rows)}
+    return {
+        target: Standing(
+            newest_at=newest.get(target),
+            practised_since=since.get(target),
+            passed_at=best[target].at if target in best else None,
+            rto_seconds=best[target].writable_seconds if target in best else None,
+        )
+        for target in newest.keys() | since.keys()
+    }
+
+
+def _newest(connection: Connection) -> dict[str, datetime]:
+    content = {name: backups.c.content[name].as_string() for name in ("parent", "bad", "verified_at", "ended_at")}
+    query = select(backups.c.target, backups.c.id, *(each.label(name) for name, each in content.items()))
+    kept = {(row.target, row.id): row for row in connection.execute(query.where(backups.c.gone_at.is_(None)))}
+    good: dict[tuple[str, str], bool] = {}
+    newest: dict[str, datetime] = {}
+    for (target, name), row in sorted(kept.items()):  # by name: what a set builds on was taken before it
+        parent = not row.parent or good.get((target, row.parent), False)
+        good[target, name] = parent and not row.bad and bool(row.verified_at)
+        if good[target, name]:
+            newest[target] = max(
+                datetime.fromisoformat(row.ended_at), newest.get(target, datetime.min.replace(tzinfo=UTC))
+            )
+    return newest

@@ -1,4 +1,4 @@
-"""How far each primary had written when it was last seen: the measure of what a failover loses."""
+"""How far each primary had written, and each archive had received, when it was last seen."""
 
 from __future__ import annotations
 
@@ -8,6 +8,9 @@ from blocks.ledger.block import Ledger
 from blocks.ledger.records import Position
 from blocks.ledger.schema import positions
 from blocks.ledger.sql import insert_into
+
+#: Begins the resource of an archive: `at` is then the moment up to which everything written had arrived.
+ARCHIVE = "recovery.archive."
 
 
 def record(ledger: Ledger, position: Position) -> None:

@@ -11,8 +11,9 @@ from tasks.backups.state import RestorePlan
 from tasks.effects import act
 
 
-def remove_copy(at: Reach, _plan: RestorePlan) -> str:
+def remove_copy(at: Reach, plan: RestorePlan) -> str:
     """Remove the copy."""
+    recovering.let_go(at, plan)
     return at.restoring(SCRATCH).remove()
 
 
@@ -22,22 +23,25 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
     at.restoring(SCRATCH).remove()
     try:
         return fetched(at, plan)
-    except StandDown as error:  # that it fails is what a drill is to find out: it is judged, and kept in the history
-        return f"failed: {error}"
+    except StandDown as error:
+        if not plan.what:
+            raise
+        return f"failed: {error}"  # that it fails is what a drill is to find out: it is judged, and kept in the history
 
 
-@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.")
+@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.", undo=remove_copy)
 def recover_copy(at: Reach, plan: RestorePlan) -> str:
     """Recover as in an emergency, on a port of its own."""
     try:
         recovering.prepare(at, plan)
         return recovering.recover(at, plan)
     except (StandDown, ScriptFailed) as error:
+        if not plan.what:
+            raise StandDown(str(error)) from error
         return f"failed: {error}"
 
 
 @act("Remove the copy.", point_of_no_return=True)
-def clear_scratch(at: Reach, _plan: RestorePlan) -> str:
+def clear_scratch(at: Reach, plan: RestorePlan) -> str:
     """Leave nothing."""
-    recovering.let_go(at)
-    return at.restoring(SCRATCH).remove()
+    return remove_copy(at, plan)

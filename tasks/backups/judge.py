@@ -70,7 +70,7 @@ def judge_restored(plan: RestorePlan, after: Recovered, kept: Protected | None =
     """Judge what came back; KEPT: whether it has a backup again, where that was wanted."""
     found = [_writes(plan, after)]
     if after.answers:
-        found += [*_identity(plan, after), *_rows(plan, after), *_files(plan, after), *_led(plan, after)]
+        found += [*identity(plan, after), *_rows(plan, after), *_files(plan, after), *_led(plan, after)]
     if kept is not None and plan.protect and plan.way == "restore":
         found.append(_protected(kept))
     return tuple(found)
@@ -97,7 +97,8 @@ def _writes(plan: RestorePlan, after: Recovered) -> Evidence:
     return Evidence(claim=f"{plan.node} takes writes.", seen=seen, holds=after.answers and after.primary)
 
 
-def _identity(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+def identity(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
+    """Judge whether it is the right cluster, at the right place of its history."""
     yield Evidence(
         claim="It is the same cluster.",
         seen=f"system identifier {after.system_identifier}",

@@ -38,7 +38,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "timeline": row["timeline"],
         "system_identifier": row["system_identifier"],
         "archiving": row["archiving"],
-        "stopped": _stopped(at, plan, int(row["timeline"])),
+        "stopped": stopped(at, plan, int(row["timeline"])),
         "kept": _set(at, chain),
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
@@ -77,7 +77,7 @@ def observe_kept(at: Reach, plan: TakePlan) -> tuple[View | None, bool, bool]:
     return view, bool(kept and any(row["flushed"] >= kept.end_lsn for row in rows)), checksums
 
 
-def _stopped(at: Reach, plan: RestorePlan, timeline: int) -> str:
+def stopped(at: Reach, plan: RestorePlan, timeline: int) -> str:
     """Say where and why the recovery ended, as the server wrote it into the history of its new timeline."""
     if plan.way != "restore" or timeline <= 1:
         return ""

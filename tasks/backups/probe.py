@@ -73,6 +73,15 @@ def settle_aim(at: Reach, plan: R) -> R:
     return plan.model_copy(update={"aim": settled(aim, now)})
 
 
+@probe
+def settle_node(at: Reach, plan: DisasterPlan) -> DisasterPlan:
+    """Look who was promoted, where postgres-failover has chosen."""
+    if plan.way != "failover" or current().dry_run:
+        return plan
+    found = look(at, [node.name for node in at.cluster.nodes]).primaries
+    return plan.model_copy(update={"node": found[0].name}) if found else plan
+
+
 def _from_copy(at: Reach, plan: R) -> R:
     """Choose set and target in the repository that was brought back."""
     policy = TargetPolicy(restore_seconds=plan.restore_seconds, recover_seconds=plan.recover_seconds)

@@ -33,6 +33,11 @@ SELECT n.nspname AS schema, c.relname AS name
 SELECT pg_create_physical_replication_slot(%(slot)s, true)
  WHERE NOT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = %(slot)s)
 
+-- name: unlost
+-- A slot that PostgreSQL has given up keeps nothing any more, and stands in the way of one that does.
+SELECT pg_drop_replication_slot(slot_name)
+  FROM pg_replication_slots WHERE slot_name = %(slot)s AND wal_status = 'lost' AND NOT active
+
 -- name: streaming
 -- Whether WAL streams into the repository, and how far it is there on disk.
 SELECT (coalesce(flush_lsn, '0/0') - '0/0')::bigint AS flushed, (pg_current_wal_flush_lsn() - '0/0')::bigint AS written

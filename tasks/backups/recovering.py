@@ -31,18 +31,21 @@ def in_place(at: Reach, plan: RestorePlan) -> bool:
     return plan.in_place and at.restoring(plan.node).look().get("restored") == plan.stamp
 
 
-def hold_sets(at: Reach, chain: Chain) -> None:
-    """Keep the sets from expiring while they are copied, where the repository can be written."""
+def hold_sets(at: Reach, plan: RestorePlan, chain: Chain) -> None:
+    """Keep the sets from expiring while they are copied, where the repository can be written.
+
+    In the name of what the lease is about, so that the run that goes on for a dead one lets go of what that one held.
+    """
     try:
-        at.repository.use(chain, current().run.id)
+        at.repository.use(chain, plan.resource)
     except SalvorError as error:
         log(f"  the sets could not be held: {error}", warn=True)
 
 
-def let_go(at: Reach) -> None:
+def let_go(at: Reach, plan: RestorePlan) -> None:
     """Undo `hold_sets`."""
     try:
-        at.repository.unuse(current().run.id)
+        at.repository.unuse(plan.resource)
     except SalvorError as error:
         log(f"  the sets could not be let go: {error}", warn=True)
 

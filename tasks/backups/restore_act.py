@@ -26,8 +26,9 @@ def bring_back_sets(at: Reach, plan: DisasterPlan) -> str:
     return offsite.bring_back(at, plan.restore_seconds)
 
 
-def thaw(at: Reach, _plan: RestorePlan) -> str:
+def thaw(at: Reach, plan: RestorePlan) -> str:
     """Let old sets expire again."""
+    recovering.let_go(at, plan)
     at.repository.thaw()
     return "thawed"
 
@@ -95,7 +96,7 @@ def fetched(at: Reach, plan: RestorePlan) -> str:
         return "nothing to copy"
     restoring, said = at.restoring(plan.node), []
     for chain in plan.chains:
-        recovering.hold_sets(at, chain)
+        recovering.hold_sets(at, plan, chain)
         try:
             how = _copied(restoring, chain, plan.restore_seconds)
         except SetUnfit as error:
@@ -180,8 +181,6 @@ def protected(at: Reach, plan: RestorePlan) -> str:
 
 
 @act("Let old sets expire again.")
-def unfreeze(at: Reach, _plan: RestorePlan) -> str:
+def unfreeze(at: Reach, plan: RestorePlan) -> str:
     """End the freeze."""
-    recovering.let_go(at)
-    at.repository.thaw()
-    return "thawed"
+    return thaw(at, plan)

@@ -30,11 +30,16 @@ def stream(at: Reach, node: str, system_identifier: str, *, anew: bool) -> str:
     """See to it that WAL streams into the repository, and that no byte of it is skipped."""
     if not at.block.stream_wal:
         return "WAL is not streamed: only what the sets hold can be restored"
-    at.sql(node, SQL["slot"].replace("%(slot)s", quoted(SLOT)))
+    keep_wal(at, node)
     said = at.repository.stream(at.sources(), system_identifier, anew=anew)
     if not until(lambda: bool(streaming(at, node)), ARRIVAL_SECONDS):
         raise StandDown(f"WAL does not stream into the repository ({said}): see receiver.log in its folder wal.")
     return said
+
+
+def keep_wal(at: Reach, node: str) -> None:
+    """Let NODE keep WAL until it is in the repository; a slot does not survive a restore or a promotion."""
+    at.sql(node, *(SQL[name].replace("%(slot)s", quoted(SLOT)) for name in ("unlost", "slot")))
 
 
 def streaming(at: Reach, node: str) -> list[dict[str, int]]:

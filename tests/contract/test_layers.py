@@ -21,7 +21,7 @@ PURE_FILES = {
     "blocks/errors.py",
     "blocks/ledger/records.py",
     "blocks/rules.py",
-    *(f"tasks/backups/{n}.py" for n in ("aims", "choose", "retention", "survey")),
+    *(f"tasks/backups/{n}.py" for n in ("aims", "choose", "extract_state", "judge_extract", "retention", "survey")),
     "tasks/consistency/judge_check.py",
     "tasks/consistency/judge_repair.py",
     "tasks/consistency/naming.py",
@@ -34,6 +34,7 @@ PURE_FILES = {
     "flows/triggers/events.py",
     *(f"flows/triggers/receiver/{n}.py" for n in ("alertmanager", "generic", "grafana", "pagerduty")),
     "flows/triggers/sentinel/detect.py",
+    *(f"flows/triggers/archiver/{n}.py" for n in ("decide", "troubles")),
 }
 IMPURE = {"time", "random", "os", "socket", "subprocess", "asyncio", "threading", "secrets", "tempfile", "shutil"}
 DRIVERS = {"psycopg", "sqlalchemy", "alembic", "redis", "stripe", "openai", "apprise", "pagerduty", "httpx"}

@@ -17,7 +17,7 @@ from tasks.guard import approve
 from tasks.retries import ACT
 
 PROCEDURES = ("postgres-failover", "postgres-rejoin", "postgres-switchover")
-BACKUPS = ("backup-take", "backup-restore", "backup-drill", "disaster-recover")
+BACKUPS = ("backup-take", "backup-restore", "backup-drill", "disaster-recover", "backup-extract")
 ROWS = ("consistency-repair", "consistency-undo")
 Moment = Literal["after", "within", "amid"]
 Victim = Literal["run", "responder", "both", "server"]

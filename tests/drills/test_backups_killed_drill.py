@@ -1,4 +1,4 @@
-"""A backup, a disaster recovery, a restore and a drill are killed at every step, each time one further.
+"""A backup, a disaster recovery, a restore, a drill and an extract are killed, each time one step further.
 
 The kills fall one after the other on the runs that go on for each other; the process alone, or its responder with it.
 Two clusters at once, because most of a case is waiting until a lease has run out.
@@ -25,7 +25,7 @@ from tests.drills.ward import speaking_to
 from tests.lab.cluster import Lab
 
 pytestmark = pytest.mark.drill
-TAKE, RESTORE, DRILL, DISASTER = BACKUPS
+TAKE, RESTORE, DRILL, DISASTER, EXTRACT = BACKUPS
 SECONDS = 300
 POLICY = {"max_attempts": 10, "approval": "auto"}
 
@@ -53,6 +53,9 @@ PLAYS: dict[str, Play] = {
             "after protect",
         )),
         (DRILL, {}, chain(DRILL, "within fetch_into_scratch", "within recover_copy", "within clear_scratch")),
+        (EXTRACT, {"tables": ["public.orders"], "into_schema": "rescue"}, chain(
+            EXTRACT, "within set_apart", "within copy_beside", "within clear_scratch",
+        )),
     ],
 }  # fmt: skip
 
@@ -84,6 +87,7 @@ class Seen:
     rows: list[tuple[str, int]]
     parts: list[str]
     scratch: list[str]
+    beside: list[tuple[str, int]]  #: schemas that hold copies of tables, and how many rows
     frozen: bool
     held: tuple[str | None, list[str]]
     under_way: list[str]
@@ -110,10 +114,16 @@ def played(it: Vault, play: Play) -> Seen:
         rows=lab.psql("n1", "SELECT client, count(*) FROM orders GROUP BY 1 ORDER BY 1 DESC", "orders"),  # type: ignore[arg-type]
         parts=[path.name for path in (repository / "sets").glob(".*")],
         scratch=[path.name for path in (lab.vault / "scratch").glob("*")],
+        beside=beside(lab),
         frozen=(repository / "frozen").exists() or any(repository.glob("sets/*/in-use/*")),
         held=it.held(),
         under_way=it.under_way(),
     )
+
+
+def beside(lab: Lab) -> list[tuple[str, int]]:
+    found = lab.psql("n1", "SELECT nspname FROM pg_namespace WHERE obj_description(oid) ~ 'Salvor'", "orders")
+    return [(name, lab.psql("n1", f"SELECT count(*) FROM {name}.orders", "orders")[0][0]) for (name,) in found]
 
 
 class Stages:
@@ -154,5 +164,6 @@ def test_the_job_is_finished_wherever_it_is_killed(stages: Stages, name: str) ->
             assert (run.outcome is None, run.swept_at is None) == (state == "Crashed", state != "Crashed"), run
         assert found[-1].outcome in (Outcome.RECOVERED, Outcome.NOTHING_TO_DO), found[-1].why
     assert seen.rows == {"lost": [("before", 100), ("after", 100)], "spoilt": [("before", 100)]}[name]
+    assert seen.beside == {"lost": [], "spoilt": [("rescue", 100)]}[name]
     assert (seen.parts, seen.scratch, seen.frozen) == ([], [], False)
     assert (seen.held, seen.under_way) == ((None, []), [])

@@ -55,7 +55,7 @@ def test_a_lost_cluster_is_restored_with_the_wal_that_only_the_damaged_directory
 
 
 def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
-    """Servers and repository are gone; the copy offsite has the set and its WAL, and nothing is asked with accept_hole."""
+    """Servers and repository are gone; the copy offsite has the set and its WAL; with accept_hole nobody is asked."""
     block = BackupRepository.load("orders")
     place = orders.vault / "offsite"
     block.restic = ResticPlace(repository=str(place), password=SecretStr("lab-only"), offsite=True)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from statistics import median
 
+from tests.lab import schema
 from tests.lab.app import App
 from tests.lab.bench_backup_stage import Stage, load
 from tests.lab.bench_backup_take import held_against
 from tests.lab.bench_rows import Row
+from tests.lab.processes import wait_until
 from tests.lab.records import record
 from tests.lab.tally import Tally
 
@@ -27,6 +29,8 @@ def disaster(stage: Stage, runs: int) -> list[Row]:
     stage.run("backup-take", kind="full", expire=False)
     stage.forget_older()
     for _ in range(runs):
+        schema.demand_archive(stage.node, [])
+        wait_until(lambda: stage.node.psql(schema.ARCHIVE_CONFIRMS), 30, "the archive to confirm commits")
         with App(stage.lab) as app:
             app.await_writes(20)
             time.sleep(WRITES_SECONDS)
@@ -35,8 +39,7 @@ def disaster(stage: Stage, runs: int) -> list[Row]:
             made = stage.newest()
             copies.append(stage.copied(made / "data"))
             stage.clear()
-            for row in (restore, writable):
-                row.floor.append(stage.restored(made))
+            restore.floor.append(stage.restored(made))
             ran = stage.run("disaster-recover", approval="auto")
             app.await_writes(20)
             accounts.append(app.summary())
@@ -48,7 +51,7 @@ def disaster(stage: Stage, runs: int) -> list[Row]:
         _note(protected, ends[2] - ends[1], {})
         stage.forget_older()
     held_against(restore, copies)
-    restore.loads = writable.loads
+    restore.loads, writable.floor = writable.loads, restore.floor
     lost = {"lost_rows": sum(each.lost for each in accounts), "duplicated_rows": _doubled(accounts)}
     writable.facts |= lost | {"acknowledged_rows": sum(each.acknowledged for each in accounts)}
     writable.must("times the bare restore and recovery", writable.figure / median(writable.floor), TIMES)

@@ -15,6 +15,7 @@ from tests.lab.pointer import HOME
 from tests.lab.processes import wait_until
 
 COMMAND = [sys.executable, "-m", "tests.lab.demo"]
+DISASTER = [sys.executable, "-m", "tests.lab.demo_disaster"]
 
 
 def left() -> set[str]:
@@ -41,6 +42,21 @@ def test_the_demo_recovers_and_leaves_nothing() -> None:
     assert account["acknowledged_rows"] > 100
     assert 0 < account["detection_seconds"] < account["rto_seconds"]
     assert account["event_to_first_task_seconds"] > 0
+    assert account["run_url"].startswith("http://127.0.0.1:")
+    assert left() <= before
+
+
+@pytest.mark.drill
+def test_the_demo_of_a_disaster_loses_nothing_and_leaves_nothing() -> None:
+    """All servers and their data are lost; the service comes back and has a backup again, and no row is lost."""
+    before = left()
+    done = subprocess.run(DISASTER, cwd=CHECKOUT, capture_output=True, text=True, timeout=280, check=False)
+    account = json.loads(done.stdout.splitlines()[-1])
+    assert (account["outcome"], done.returncode) == ("Recovered", 0), done.stdout + done.stderr
+    assert (account["lost_rows"], account["duplicated_rows"], account["rpo_seconds"]) == (0, 0, 0)
+    assert account["acknowledged_rows"] > 100
+    assert 0 < account["rto_writable_seconds"] < account["rto_protected_seconds"]
+    assert 0 < account["rto_verified_seconds"] < account["rto_protected_seconds"]
     assert account["run_url"].startswith("http://127.0.0.1:")
     assert left() <= before
 

@@ -1,4 +1,4 @@
-"""The control plane on one machine: Prefect server, workers, responder, receiver and sentinel, kept running.
+"""The control plane on one machine: Prefect server, workers, responder, receiver, sentinel, archiver, kept running.
 
 `python -m flows.triggers.plane up | down [--now] | status`, or in a program: `with Plane(root) as plane: ...`.
 Everything listens on 127.0.0.1 and keeps its files below one folder (default `.salvor`).
@@ -24,7 +24,7 @@ from flows.triggers.plane.folder import PROJECT, keep_secret
 from flows.triggers.plane.ports import pick
 from flows.triggers.plane.supervisor import Supervised, Supervisor, began, descendants, end
 
-PARTS = ("server", "registration", "worker", "responder", "receiver", "sentinel")
+PARTS = ("server", "registration", "worker", "responder", "receiver", "sentinel", "archiver")
 SERVER_SECONDS = 120.0
 DRAIN_SECONDS = 300.0
 
@@ -111,6 +111,7 @@ class Plane:
             self.register()
         self._start("receiver", "flows.triggers.receiver", "--port", str(self.receiver_port))
         self._start("sentinel", "flows.triggers.sentinel")
+        self._start("archiver", "flows.triggers.archiver")
         self._await("receiver", f"{self.receiver_url}/health")
         self.ready = True
         self._write_down()

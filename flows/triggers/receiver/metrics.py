@@ -15,8 +15,10 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
+from blocks.ledger.backups import Standing, standings
 from blocks.ledger.block import Ledger
 from blocks.ledger.figures import Figures, RunFigure, count
+from blocks.ledger.positions import ARCHIVE
 
 #: From a warm failover to a restored backup.
 EDGES = (0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900, 3600, 14400)
@@ -46,8 +48,10 @@ class LedgerCollector(Collector):
             labels=["resource"],
         )
         for resource, seconds in seen.position_age_seconds.items():
-            age.add_metric([resource], seconds)
+            if not resource.startswith(ARCHIVE):
+                age.add_metric([resource], seconds)
         yield age
+        yield from of_backups(seen, standings(self.ledger))
         yield GaugeMetricFamily("salvor_holds", "Holds in force: nothing is begun on what they name.", seen.holds)
 
 
@@ -103,6 +107,26 @@ def of_alerts(seen: Figures) -> Iterator[Metric]:
         distinct.add_metric([figure.source, figure.status], figure.alerts)
         deliveries.add_metric([figure.source, figure.status], figure.deliveries)
     yield from (distinct, deliveries)
+
+
+def of_backups(seen: Figures, stands: dict[str, Standing]) -> Iterator[Metric]:
+    """Measure what a disaster would cost now: what has arrived, how old the newest set is, what practice has shown."""
+    said = "Seconds since everything written had arrived in the backup repository: what is lost with the primary."
+    wal = GaugeMetricFamily("salvor_wal_age_seconds", said, labels=["target"])
+    for resource, seconds in seen.position_age_seconds.items():
+        if resource.startswith(ARCHIVE):
+            wal.add_metric([resource.removeprefix(ARCHIVE)], max(0.0, seconds))
+    kept = GaugeMetricFamily("salvor_set_age_seconds", "Age of the newest good set.", labels=["target"])
+    drill = GaugeMetricFamily("salvor_drill_age_seconds", "Since a recovery last passed.", labels=["target"])
+    rto = GaugeMetricFamily("salvor_drill_rto_seconds", "Seconds until writes, in that recovery.", labels=["target"])
+    for target, each in sorted(stands.items()):
+        if each.newest_at:
+            kept.add_metric([target], (seen.at - each.newest_at).total_seconds())
+        if each.passed_at:
+            drill.add_metric([target], (seen.at - each.passed_at).total_seconds())
+        if each.rto_seconds is not None:
+            rto.add_metric([target], each.rto_seconds)
+    yield from (wal, kept, drill, rto)
 
 
 def of_outbox(seen: Figures) -> Iterator[Metric]:

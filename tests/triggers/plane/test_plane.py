@@ -78,11 +78,11 @@ def test_up_again_changes_nothing(command: Command) -> None:
 
 
 def test_everything_runs(command: Command) -> None:
-    """Five processes, the receiver answers, and nothing was restarted."""
+    """Six processes, the receiver answers, and nothing was restarted."""
     status = command("status")
     assert status.returncode == 0
     assert [line.split()[0] for line in status.stdout.splitlines()[1:]] == [
-        "server", "responder", "worker", "receiver", "sentinel",
+        "server", "responder", "worker", "receiver", "sentinel", "archiver",
     ]  # fmt: skip
     assert "not running" not in status.stdout
     assert "restarted" not in status.stdout

@@ -9,10 +9,12 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import update
 
-from blocks.ledger import holds, outbox, positions, runs
+from blocks.ledger import backups, holds, outbox, positions, runs
+from blocks.ledger.backups import Practised
 from blocks.ledger.block import Ledger
 from blocks.ledger.records import Ending, NewRun, Position
 from blocks.ledger.schema import runs as runs_table
+from tests.tasks.backups.worlds import NOW, a_set
 from tests.triggers.conftest import KNOWN, OPERATOR, SCRAPER, Recorder, eventually
 from tests.triggers.receiver.test_receiver import BEARER, golden
 
@@ -145,6 +147,28 @@ def test_metrics_are_counted_from_the_ledger(receiver: httpx.Client, ledger: Led
     assert seen["salvor_outbox_oldest_seconds", "kind=event"] > 0
     assert seen["salvor_position_age_seconds", "resource=recovery.postgres.orders"] > 80
     assert seen["salvor_holds",] == 0
+
+
+def test_backups_are_measured_from_the_ledger(receiver: httpx.Client, ledger: Ledger) -> None:
+    """WAL, the newest set whose parents are good too, the last recovery that passed and its RTO; for each target."""
+    sets = [a_set("s1", days=3), a_set("s2", days=2, parent="s1"), a_set("s3", days=1, verified_at=None)]
+    now = datetime.now(UTC)
+    aged = [each.model_copy(update={"ended_at": now - (NOW - each.ended_at)}) for each in sets]
+    backups.keep(ledger, "orders", [*aged, aged[0].model_copy(update={"id": "s4", "parent": "s3", "ended_at": now})])
+    backups.keep(ledger, "billing", [aged[0].model_copy(update={"bad": "a bit was flipped"})])
+    for run, hours, passed in (("r1", 9, True), ("r2", 5, True), ("r3", 1, False)):
+        entry = {"run_id": run, "target": "orders", "kind": "newest", "set_id": "s1", "recovered_to": "its end"}
+        at = now - timedelta(hours=hours)
+        backups.practised(ledger, Practised(**entry, at=at, passed=passed, writable_seconds=hours))
+    position = Position(resource="recovery.archive.orders", node="archive", lsn=1, timeline=1, at=now)
+    positions.record(ledger, position.model_copy(update={"at": now - timedelta(seconds=30)}))
+    seen, orders = scraped(receiver), "target=orders"
+    assert seen["salvor_set_age_seconds", orders] == pytest.approx(2 * 86_400, abs=30)
+    assert seen["salvor_drill_age_seconds", orders] == pytest.approx(5 * 3600, abs=30)
+    assert seen["salvor_drill_rto_seconds", orders] == 5
+    assert seen["salvor_wal_age_seconds", orders] == pytest.approx(30, abs=30)
+    assert ("salvor_set_age_seconds", "target=billing") not in seen
+    assert not [key for key in seen if key[0] == "salvor_position_age_seconds"]
 
 
 def test_requests_are_counted_by_route(receiver: httpx.Client) -> None:
