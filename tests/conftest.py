@@ -52,6 +52,14 @@ def copy(past):
     it.remove()
 
 
+@pytest.fixture
+def records(past):
+    """Give a copy in which the records of the sets and the WAL may be broken, and not the files of the sets."""
+    it = past.copy(data=False)
+    yield it
+    it.remove()
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def ledger(request, tmp_path):
     """Give an empty ledger, once in SQLite and once in PostgreSQL."""

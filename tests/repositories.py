@@ -157,10 +157,16 @@ class Past:
         """Give a repository that is not there yet."""
         return Copy(self, self._folder() / "repository", **block)
 
-    def copy(self, **block: Any) -> Copy:
-        """Give a copy of the repository; nothing streams into it."""
+    def copy(self, *, data: bool = True, **block: Any) -> Copy:
+        """Give a copy of the repository; nothing streams into it. DATA=False: nobody looks at the files of its sets."""
         path = self._folder() / "repository"
-        subprocess.run(["cp", "-al", self.pristine.path, path], check=True)
+        if data:
+            subprocess.run(["cp", "-al", self.pristine.path, path], check=True)
+        else:
+            shutil.copytree(self.pristine.path, path, ignore=shutil.ignore_patterns("data"), copy_function=os.link)
+            for name in (F1, I1, F2):
+                (path / "sets" / name / "data").symlink_to(self.pristine.data(name))
+            subprocess.run(["chown", "-R", "-h", f"{self.lab.account.uid}:{self.lab.account.gid}", path], check=True)
         (path / "wal" / "receiver.log").unlink()
         return Copy(self, path, **block)
 

@@ -69,9 +69,9 @@ def ids(copy) -> list[str]:
 # --- what is in it
 
 
-def test_sets_are_listed_with_what_was_found_of_them(past, copy):
+def test_sets_are_listed_with_what_was_found_of_them(past, records):
     """A full set, one on top of it, and another; all proven, of this cluster."""
-    seen = copy.native.look()
+    seen = records.native.look()
     assert [(each.id, each.kind, each.parent, each.good) for each in seen.sets] == [
         (F1, "full", "", True), (I1, "incremental", F1, True), (F2, "full", "", True),
     ]  # fmt: skip
@@ -125,11 +125,11 @@ def test_a_set_that_was_once_found_damaged_is_never_trusted_again(copy):
         lambda text: json.dumps(json.loads(text) | {"id": I1}),
     ],
 )
-def test_a_set_whose_record_is_damaged_is_named_and_never_used(copy, damage):
+def test_a_set_whose_record_is_damaged_is_named_and_never_used(records, damage):
     """Cut off, empty, one digit another one, of another set: nobody restores from it, and nothing hides that."""
-    record = copy.path / "sets" / F2 / "set.json"
+    record = records.path / "sets" / F2 / "set.json"
     replace(record, damage(record.read_text()).encode())
-    seen = copy.native.look()
+    seen = records.native.look()
     assert seen.unreadable == (F2,)
     assert [each.id for each in seen.sets] == [F1, I1]
 
@@ -143,50 +143,50 @@ def test_a_repository_that_is_not_there_yet_is_empty_and_can_be_written(past):
     assert (seen.sets, seen.system_identifier, seen.writable) == ((), "", True)
 
 
-def test_the_repository_of_another_cluster_is_left_alone(past, copy):
+def test_the_repository_of_another_cluster_is_left_alone(past, records):
     """Two clusters in one place would be restored into each other."""
-    replace(copy.path / "system", b"4711\n")
+    replace(records.path / "system", b"4711\n")
     for write in (
-        lambda: copy.native.take(NEW, past.source, past.system, 30),
-        lambda: copy.native.stream(past.source, past.system),
+        lambda: records.native.take(NEW, past.source, past.system, 30),
+        lambda: records.native.stream(past.source, past.system),
     ):
         with pytest.raises(ScriptFailed, match=r"holds the backups of another cluster \(4711\)"):
             write()
-    assert ids(copy) == [F1, I1, F2]
+    assert ids(records) == [F1, I1, F2]
 
 
-def test_a_repository_that_is_out_of_reach_is_no_empty_one(past, copy):
+def test_a_repository_that_is_out_of_reach_is_no_empty_one(past, records):
     """Its disk is not mounted: neither is it read as empty, nor is a new one begun beside it."""
-    copy.path.rename(copy.path.with_name("elsewhere"))
-    copy.path.parent.chmod(0o555)
+    records.path.rename(records.path.with_name("elsewhere"))
+    records.path.parent.chmod(0o555)
     try:
         with pytest.raises(ScriptFailed, match="cannot be read: mount it, or correct directory"):
-            copy.native.look()
+            records.native.look()
         with pytest.raises(ScriptFailed, match="cannot be written: mount it"):
-            copy.native.take(NEW, past.source, past.system, 30)
+            records.native.take(NEW, past.source, past.system, 30)
     finally:
-        copy.path.parent.chmod(0o755)
+        records.path.parent.chmod(0o755)
 
 
-def test_a_repository_that_is_read_only_can_be_read_and_says_so(past, copy):
+def test_a_repository_that_is_read_only_can_be_read_and_says_so(past, records):
     """A set is not taken, and not expired; all that is there can be restored."""
-    for folder in (copy.path, copy.path / "sets", copy.path / "wal", copy.path / "sets" / F1):
+    for folder in (records.path, records.path / "sets", records.path / "wal", records.path / "sets" / F1):
         folder.chmod(0o555)
     try:
-        seen = copy.native.look()
+        seen = records.native.look()
         assert (len(seen.sets), seen.writable) == (3, False)
         for write, says in (
-            (lambda: copy.native.take(NEW, past.source, past.system, 30), "cannot be written"),
-            (lambda: copy.native.expire((F1,), None), "could not expire sets"),
-            (lambda: copy.native.use((F1,), "run-1"), "could not hold a set"),
-            (lambda: copy.native.freeze("why"), "could not be frozen"),
+            (lambda: records.native.take(NEW, past.source, past.system, 30), "cannot be written"),
+            (lambda: records.native.expire((F1,), None), "could not expire sets"),
+            (lambda: records.native.use((F1,), "run-1"), "could not hold a set"),
+            (lambda: records.native.freeze("why"), "could not be frozen"),
         ):
             with pytest.raises(ScriptFailed, match=says):
                 write()
     finally:
-        copy.path.chmod(0o755)
-        (copy.path / "sets").chmod(0o755)
-    assert ids(copy) == [F1, I1, F2]
+        records.path.chmod(0o755)
+        (records.path / "sets").chmod(0o755)
+    assert ids(records) == [F1, I1, F2]
 
 
 # --- what happens while it is taken

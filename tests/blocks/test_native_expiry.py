@@ -25,63 +25,63 @@ def shimmed(past, copy, program: str, text: str) -> NativeRepository:
     return NativeRepository(copy.block.model_copy(update={"control": control}))
 
 
-def test_a_set_goes_with_the_wal_that_only_it_needs(copy):
+def test_a_set_goes_with_the_wal_that_only_it_needs(records):
     """The segment in which the oldest set that stays begins is the first that stays."""
-    start, before = copy.set(F2).start_lsn, segments(copy)
-    said = copy.native.expire((I1, F1), start)
-    assert ids(copy) == [F2]
-    assert segments(copy) == [number for number in before if number >= start // SIZE]
-    assert said == f"expired {I1}; expired {F1}; {len(before) - len(segments(copy))} files of WAL removed"
-    assert copy.native.prove(1, start).broken == ""
-    assert not list(copy.path.glob("sets/.*"))
+    start, before = records.set(F2).start_lsn, segments(records)
+    said = records.native.expire((I1, F1), start)
+    assert ids(records) == [F2]
+    assert segments(records) == [number for number in before if number >= start // SIZE]
+    assert said == f"expired {I1}; expired {F1}; {len(before) - len(segments(records))} files of WAL removed"
+    assert records.native.prove(1, start).broken == ""
+    assert not list(records.path.glob("sets/.*"))
 
 
-def test_sets_go_without_wal_when_it_is_not_known_from_where_it_is_needed(copy):
+def test_sets_go_without_wal_when_it_is_not_known_from_where_it_is_needed(records):
     """Then all of it stays."""
-    before = segments(copy)
-    assert copy.native.expire((F2,), None) == f"expired {F2}; 0 files of WAL removed"
-    assert segments(copy) == before
+    before = segments(records)
+    assert records.native.expire((F2,), None) == f"expired {F2}; 0 files of WAL removed"
+    assert segments(records) == before
 
 
-def test_what_is_expired_twice_is_expired_once(copy):
+def test_what_is_expired_twice_is_expired_once(records):
     """A run that died in it is repeated."""
-    copy.native.expire((F2,), None)
-    assert copy.native.expire((F2,), None) == "0 files of WAL removed"
+    records.native.expire((F2,), None)
+    assert records.native.expire((F2,), None) == "0 files of WAL removed"
 
 
-def test_nothing_is_expired_while_that_is_frozen(copy):
+def test_nothing_is_expired_while_that_is_frozen(records):
     """A disaster may need what is old; afterwards it goes as before."""
-    copy.native.freeze("disaster-recover of orders")
-    assert copy.native.look().frozen == "disaster-recover of orders"
+    records.native.freeze("disaster-recover of orders")
+    assert records.native.look().frozen == "disaster-recover of orders"
     with pytest.raises(ScriptFailed, match="nothing may be expired now: disaster-recover of orders"):
-        copy.native.expire((I1, F1), copy.set(F2).start_lsn)
-    assert ids(copy) == [F1, I1, F2]
-    copy.native.thaw()
-    copy.native.expire((I1, F1), None)
-    assert ids(copy) == [F2]
+        records.native.expire((I1, F1), records.set(F2).start_lsn)
+    assert ids(records) == [F1, I1, F2]
+    records.native.thaw()
+    records.native.expire((I1, F1), None)
+    assert ids(records) == [F2]
 
 
-def test_a_set_that_a_run_restores_from_stays_with_its_wal(copy):
+def test_a_set_that_a_run_restores_from_stays_with_its_wal(records):
     """The run came first: the set, what it is built from and all WAL stay until the run lets go."""
-    before = segments(copy)
-    copy.native.use((F1, I1), RUN)
-    assert copy.set(I1).in_use == copy.set(F1).in_use == (RUN,)
-    said = copy.native.expire((I1, F1), copy.set(F2).start_lsn)
+    before = segments(records)
+    records.native.use((F1, I1), RUN)
+    assert records.set(I1).in_use == records.set(F1).in_use == (RUN,)
+    said = records.native.expire((I1, F1), records.set(F2).start_lsn)
     assert said.startswith(f"kept {I1}: a run restores from it; kept {F1}: a run restores from it")
-    assert (ids(copy), segments(copy)) == ([F1, I1, F2], before)
-    copy.native.unuse(RUN)
-    copy.native.expire((I1, F1), copy.set(F2).start_lsn)
-    assert ids(copy) == [F2]
+    assert (ids(records), segments(records)) == ([F1, I1, F2], before)
+    records.native.unuse(RUN)
+    records.native.expire((I1, F1), records.set(F2).start_lsn)
+    assert ids(records) == [F2]
 
 
-def test_a_set_that_is_expired_cannot_be_held_any_more(copy):
+def test_a_set_that_is_expired_cannot_be_held_any_more(records):
     """The expiry came first: the run hears of it, and leaves nothing where the set was."""
-    copy.native.expire((I1,), None)
+    records.native.expire((I1,), None)
     with pytest.raises(ScriptFailed, match=f"the set {I1} is no longer there"):
-        copy.native.use((F1, I1), RUN)
-    assert not (copy.path / "sets" / I1).exists()
-    copy.native.unuse(RUN)
-    assert copy.set(F1).in_use == ()
+        records.native.use((F1, I1), RUN)
+    assert not (records.path / "sets" / I1).exists()
+    records.native.unuse(RUN)
+    assert records.set(F1).in_use == ()
 
 
 def test_a_run_that_comes_while_a_set_is_expired_keeps_it(past, copy):

@@ -14,7 +14,7 @@ from tests.repositories import F2, small_disk
 @pytest.fixture
 def copy(past):
     """Give a copy of the repository into which WAL streams."""
-    it = past.copy()
+    it = past.copy(data=False)
     it.native.stream(past.source, past.system)
     past.await_arrival()
     yield it
