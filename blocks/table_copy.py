@@ -25,7 +25,7 @@ said=$({ echo "BEGIN;"
 case $said in
 *"$POURED") echo "$POURED";;
 "") exit 1;;
-*) printf "%s\\n" "$said" | sed -n "/ERROR\\|FATAL\\|error/ { s/^psql:[^ ]* *//; p; q }" >&2; exit 1;;
+*) printf "%s\\n" "$said" | sed -n "/ERROR\\|FATAL\\|error/ { s/^psql:[^ ]* *//; s/^ERROR: *//; p; q }" >&2; exit 1;;
 esac
 """
 )
