@@ -37,10 +37,11 @@ def listing(text: str, segment_bytes: int) -> Listing:
         else:
             word, _, rest = line.partition(" ")
             said[word].append(rest)
-    sets = [made for name in sorted(kept["set.json"]) if (made := _set(name, kept, users))]
+    system = "".join(said["system"])
+    sets = [made for name in sorted(kept["set.json"]) if (made := _set(name, kept, users, system))]
     files = sorted(_files(said["wal"], segment_bytes))
     return Listing(
-        system_identifier="".join(said["system"]),
+        system_identifier=system,
         sets=tuple(sets),
         unreadable=tuple(sorted({*kept["set.json"]} - {each.id for each in sets})),
         archive=Archive.model_validate(
@@ -76,7 +77,7 @@ def _wal_file(found: tuple[int, int, bool]) -> WalFile:
     return WalFile(timeline=timeline, number=number, partial=partial)
 
 
-def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]) -> BackupSet | None:
+def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]], system: str) -> BackupSet | None:
     content = _record(kept["set.json"][name])
     content |= _record(kept["facts.json"][name]) if name in kept["facts.json"] else {}
     content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
@@ -84,6 +85,8 @@ def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]]
         made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})
     except ValidationError:
         return None
+    if system and made.system_identifier != system:
+        return made.model_copy(update={"bad": f"it is of another cluster ({made.system_identifier})"})
     return made if made.id == name else None
 
 

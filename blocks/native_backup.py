@@ -205,6 +205,10 @@ class NativeRepository:
         """End the process that streams."""
         self._write(stream_scripts.UNSTREAM, deadline, "end its WAL stream")
 
+    def drop_stream(self, name: str, deadline: float = 60.0) -> None:
+        """Remove a folder of WAL that was copied out of a directory which lives on."""
+        self._write(stream_scripts.DROP, deadline, "let WAL go", STREAM=name)
+
     def app_version(self, deadline: float = 60.0) -> str:
         """Say which version of the application runs, as its command prints it; empty without one."""
         if not self.block.version_command:

@@ -88,3 +88,6 @@ receivers | sed "s/^/receiver /"
 echo "said $(grep -v "waiting [0-9]* seconds" receiver.log 2>/dev/null | tail -n 3 | tr "\\n\\t" "  ")"
 """
 )
+
+# What was salvaged for a restore that was taken back: its last file is cut short, and would hide the whole one.
+DROP: Final = 'rm -rf "$R/wal/$STREAM.part" "$R/wal/$STREAM"\n'

@@ -60,9 +60,10 @@ def observe_protected(at: Reach, plan: RestorePlan) -> Protected:
         return Protected()
     try:
         listing, streams = at.repository.look(), bool(streaming(at, plan.node))
+        now = int(at.ask(plan.node, SQL["place"])[0]["timeline"])
     except SalvorError as error:
         return Protected(problem=str(error))
-    own = [each for each in listing.sets if each.timeline > plan.aim.timeline and each.good]
+    own = [each for each in listing.sets if each.timeline == now and each.good]
     kept = own[-1] if own else None
     return Protected(kept=kept, streaming=streams, seconds=_since_start(("protect",)))
 

@@ -187,6 +187,12 @@ def _writable(at: Reach, plan: RestorePlan) -> bool:
         return False
 
 
+def is_protected(at: Reach, plan: RestorePlan) -> bool:
+    """Whether there is a good set of the history that this recovery has begun: an earlier run was cut off after it."""
+    now = int(at.ask(plan.node, SQL["place"])[0]["timeline"])
+    return any(each.timeline == now and each.good for each in at.repository.look().sets)
+
+
 def new_set(at: Reach, plan: RestorePlan) -> TakePlan:
     """Plan the full set that protects what was recovered."""
     row = at.ask(plan.node, SQL["place"])[0]

@@ -65,12 +65,13 @@ def stop_nodes(at: Reach, plan: RestorePlan) -> str:
     return recovering.stop_all(at, plan)
 
 
-def leave_wal(_at: Reach, _plan: RestorePlan) -> str:
-    """Leave the WAL that was copied out: it only adds to the repository."""
-    return "nothing to take back"
+def drop_salvaged(at: Reach, plan: RestorePlan) -> str:
+    """Remove what was copied out: the old directory lives on, and its newest file would hide the whole one later."""
+    at.repository.drop_stream(plan.stamp)
+    return "removed"
 
 
-@act("Copy the WAL that never reached the repository out of the old directory.", undo=leave_wal)
+@act("Copy the WAL that never reached the repository out of the old directory.", undo=drop_salvaged)
 def salvage_wal(at: Reach, plan: RestorePlan) -> str:
     """Turn seconds of loss into none, where the old directory still has the last WAL."""
     if not plan.salvage_from or recovering.in_place(at, plan):
@@ -174,7 +175,7 @@ def protected(at: Reach, plan: RestorePlan) -> str:
         return "not wanted"
     if plan.way == "start":
         return taking.stream(at, plan.node, plan.system_identifier, anew=False)
-    if any(each.timeline > plan.aim.timeline and each.good for each in at.repository.look().sets):
+    if recovering.is_protected(at, plan):
         return "already done"
     said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
     return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"

@@ -57,6 +57,18 @@ def test_a_restore_that_fails_gives_everything_back(orders) -> None:
     assert orders.psql("n1", "SHOW restore_command") == [("",)]
 
 
+def test_wal_that_was_copied_out_goes_with_a_restore_that_is_taken_back(orders) -> None:
+    """The old directory lives on, so a copy of its unfinished file would hide the whole one from the next recovery."""
+    backup_take("orders", return_state=True)
+    add(orders, "kept")
+    (orders.nodes["n1"].disk / "data.salvor-restore").write_text("in the way")
+    name, report = restored()
+    assert name in {"Refused", "NeedsHuman"}, report.why
+    (orders.nodes["n1"].disk / "data.salvor-restore").unlink()
+    assert clients(orders) == {"kept": 100}
+    assert len(list((orders.vault / "repository/wal").glob("*Z"))) == 1
+
+
 def test_a_dry_run_changes_nothing(orders) -> None:
     """It says from which set it would restore, and what that loses; no file is written and nobody is stopped."""
     backup_take("orders", return_state=True)
