@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
-from blocks.backup_records import shown
 from blocks.errors import Ambiguous, SalvorError, StandDown
 from blocks.ledger import steps
 from blocks.node_control import PatroniControl
@@ -217,8 +216,3 @@ def new_set(at: Reach, plan: RestorePlan) -> TakePlan:
         anew=True,
         take_seconds=plan.restore_seconds,
     )
-
-
-def reached(at: Reach, plan: RestorePlan) -> str:
-    """Say where the recovery stopped, as a position."""
-    return shown(int(at.ask(plan.node, SQL["place"])[0]["lsn"]))
