@@ -68,12 +68,11 @@ class NativeRepository:
             "SEGMENT": size,
         }
         found, last, offset = self._read_on(values, timeline, start, end, deadline)
-        while offset >= 0 and self._written_behind(values, found, (last, offset), deadline):
-            # Either that is damage, or more has arrived since.
-            again, last, offset = self._read_on(values, timeline, start, end, deadline)
+        if offset >= 0 and self._written_behind(values, found, (last, offset), deadline):
+            # Either that is damage, or more has arrived since: then it was no damage, and the next look reads on there.
+            again, _, _ = self._read_on(values, timeline, start, end, deadline)
             if again.end_lsn == found.end_lsn:
                 return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
-            found = again
         return found
 
     def _read_on(

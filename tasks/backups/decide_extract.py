@@ -89,7 +89,7 @@ def _unknown(names: Names, made: Survey, ground: Ground) -> str:
 
     Not so a partition, whose rows are counted with those of its parent: whether there was one the copy will say.
     """
-    counted = {fact.name for fact in made.first.facts}
+    counted = {fact.name for fact in made.first.facts} | set(ground.counted)
     whole = any(name.startswith(f"{ground.database}.") for name in counted)
     for schema, name in names:
         label = f"{schema}.{name}"

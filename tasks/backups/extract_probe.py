@@ -9,6 +9,7 @@ from psycopg import sql
 from blocks.errors import SalvorError
 from blocks.ledger import operations
 from tasks.backups.beside import EXTRACT, filled, schemas_at, tables_at
+from tasks.backups.decide_restore import surveyed
 from tasks.backups.extract_state import Beside, Copied, ExtractPlan, ExtractPolicy, Ground, parted
 from tasks.backups.facts import COUNT_SECONDS
 from tasks.backups.outcome_probe import stopped
@@ -26,9 +27,19 @@ def observe_ground(at: Reach, view: View, policy: ExtractPolicy) -> Ground:
     if len(view.primaries) != 1:
         return Ground()
     try:
-        return _ground(at, view.primaries[0].name, policy)
+        ground = _ground(at, view.primaries[0].name, policy)
+        return ground.model_copy(update={"counted": _counted(at, view, policy)})
     except SalvorError as error:
         return Ground(problem=str(error))
+
+
+def _counted(at: Reach, view: View, policy: ExtractPolicy) -> tuple[str, ...]:
+    """Name what was counted with the set; a look at the whole repository leaves that out."""
+    made = surveyed(view, policy)
+    if isinstance(made, str):
+        return ()
+    listing = at.repository.look(facts_of=made.first.id)
+    return tuple(fact.name for each in listing.sets if each.id == made.first.id for fact in each.facts)
 
 
 def _ground(at: Reach, node: str, policy: ExtractPolicy) -> Ground:

@@ -91,6 +91,7 @@ class Ground(Frozen):
     schemas: tuple[Left, ...] = ()  #: with their comments
     tables: tuple[Table, ...] = ()
     partitioned: tuple[str, ...] = ()  #: schemas that have partitioned tables
+    counted: tuple[str, ...] = ()  #: tables, with their database, whose rows were counted when the set was taken
     published: str = ""  #: publications of every table there is
     may_create: bool = True
     problem: str = ""

@@ -200,6 +200,8 @@ def figures_of(plan: RestorePlan, after: Recovered, kept: Protected | None = Non
 def _rpo(plan: RestorePlan, after: Recovered) -> float | None:
     """Give the seconds before the primary was last seen in which commits may be lost; None where nobody knows."""
     last = plan.recorded
+    if plan.what and not plan.aim.latest:
+        return None  # a drill of a moment leaves out what came later on purpose
     if last is None or not after.answers or plan.way != "restore":
         return 0.0 if after.answers and plan.way == "start" else None
     if plan.aim.lsn and plan.aim.latest and plan.aim.lsn >= last.lsn - _LAST_RECORD:

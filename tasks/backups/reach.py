@@ -86,7 +86,7 @@ class Reach:
         """Give the address of a node, or of the scratch server, for Salvor."""
         if name != SCRATCH:
             return self.cluster.conninfo(name, dbname or None)
-        whole = self.cluster.model_copy(update={"nodes": [self.node(SCRATCH)]})
+        whole = self.cluster.model_copy(update={"nodes": [self.node(SCRATCH)], "sslmode": "prefer"})
         return whole.conninfo(SCRATCH, dbname or None)
 
     def sql(self, name: str, *statements: str, deadline: float = PATIENCE, dbname: str = "") -> list[Row]:

@@ -117,6 +117,8 @@ def _apart(at: Reach) -> dict[str, str]:
         "port": str(node.port),
         "listen_addresses": node.host if node.host in LOOPBACK else "*",
         "unix_socket_directories": "",
+        "max_logical_replication_workers": "0",  # it would take over the slots of its subscriptions
+        "cron.launch_active_jobs": "off",  # and run the jobs of pg_cron
         "archive_mode": "off",
         "archive_command": "",
         "archive_library": "",
