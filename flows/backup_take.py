@@ -21,7 +21,7 @@ from prefect import flow
 
 from flows.procedure import concludes
 from tasks.backups.decide_take import decide_take
-from tasks.backups.judge import judge_take, unlooked_take
+from tasks.backups.judge_take import judge_take, unlooked_take
 from tasks.backups.outcome_probe import observe_kept
 from tasks.backups.policies import BackupPolicy
 from tasks.backups.probe import observe_backups

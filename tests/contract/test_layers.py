@@ -21,7 +21,10 @@ PURE_FILES = {
     "blocks/errors.py",
     "blocks/ledger/records.py",
     "blocks/rules.py",
-    *(f"tasks/backups/{n}.py" for n in ("aims", "choose", "extract_state", "judge_extract", "retention", "survey")),
+    *(
+        f"tasks/backups/{n}.py"
+        for n in ("aims", "choose", "extract_state", "judge_extract", "judge_take", "retention", "survey")
+    ),
     "tasks/consistency/judge_check.py",
     "tasks/consistency/judge_repair.py",
     "tasks/consistency/naming.py",
