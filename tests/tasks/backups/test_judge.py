@@ -13,11 +13,10 @@ from tasks.backups.judge import (
     figures_of,
     judge_drill,
     judge_restored,
-    judge_take,
     sum_up,
     unlooked_restored,
-    unlooked_take,
 )
+from tasks.backups.judge_take import judge_take, unlooked_take
 from tasks.backups.policies import BackupPolicy, DrillPolicy, RestorePolicy
 from tasks.backups.state import Protected, Recovered
 from tests.tasks.backups.worlds import NOW, SYSTEM, a_set, gone, listing, primary, recorded, standby, view, wal
