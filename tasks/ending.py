@@ -53,7 +53,7 @@ def _step(record: StepRecord) -> Step:
 
 def close(recovery: Recovery, report: Report) -> str:
     """Write the end into the ledger, before Prefect is told anything; give the report's text."""
-    outcome, markdown = report.outcome or Outcome.NEEDS_HUMAN, render(report, _facts(recovery))
+    outcome, markdown = report.outcome or Outcome.NEEDS_HUMAN, render(report, _facts(recovery, report))
     ending = Ending(
         outcome=outcome,
         why=report.why,
@@ -70,7 +70,7 @@ def close(recovery: Recovery, report: Report) -> str:
     return markdown
 
 
-def _facts(recovery: Recovery) -> Facts:
+def _facts(recovery: Recovery, report: Report) -> Facts:
     run = recovery.run
     return Facts(
         procedure=run.procedure,
@@ -84,6 +84,7 @@ def _facts(recovery: Recovery) -> Facts:
         attempt=run.attempt,
         dry_run=run.dry_run and not recovery.looks,
         url=run_url(run.flow_run_id),
+        seal=report.seal,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha256
@@ -168,6 +169,12 @@ class Report(Frozen):
     why: str = ""
     known: bool = False  #: nothing of it is new: nobody is told
     look_at: tuple[str, ...] = ()  #: databases whose rows are looked at next, when it ended Recovered
+
+    @property
+    def seal(self) -> str:
+        """Give the SHA-256 of the report's JSON, its keys in their order and without blanks: it changes with a letter."""
+        content = self.model_dump(mode="json")
+        return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
     @property
     def holds(self) -> bool:

@@ -44,6 +44,7 @@ class Facts(Frozen):
     attempt: int = 1
     dry_run: bool = False
     url: str = ""
+    seal: str = ""  #: of the report, see `Report.seal`
 
 
 def render(report: Report, facts: Facts) -> str:
@@ -122,6 +123,7 @@ def _circumstances(facts: Facts) -> str:
     rows = [("asked for by", facts.requested_by), ("approved by", facts.approved_by)]
     rows += [("reason", facts.reason), ("alert", facts.alert)]
     rows += [("attempt", str(facts.attempt) if facts.attempt > 1 else ""), ("run", facts.url)]
+    rows += [("SHA-256 of this report's JSON in the ledger", facts.seal)]
     known = [row for row in rows if row[1]]
     return f"## Circumstances\n\n{_table(('what', 'is'), known)}" if known else ""
 

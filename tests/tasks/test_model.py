@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import json
+from hashlib import sha256
+
 import pytest
 from pydantic import ValidationError
 
@@ -59,3 +62,12 @@ def test_a_policy_out_of_range_is_not_accepted():
         Policy(approval_seconds=0)
     with pytest.raises(ValidationError):
         Policy(unknown=1)
+
+
+def test_a_report_is_sealed() -> None:
+    """Whoever recomputes the hash from the JSON in the ledger gets the one in the report; any change gives another."""
+    report = Report(why="It was done.", evidence=(Evidence(claim="It writes.", seen="yes", holds=True),))
+    kept = json.loads(json.dumps(report.model_dump(mode="json")))
+    assert Report.model_validate(kept).seal == report.seal
+    assert sha256(json.dumps(kept, sort_keys=True, separators=(",", ":")).encode()).hexdigest() == report.seal
+    assert report.model_copy(update={"why": "It was done!"}).seal != report.seal
