@@ -172,7 +172,7 @@ class Report(Frozen):
 
     @property
     def seal(self) -> str:
-        """Give the SHA-256 of the report's JSON, its keys in their order and without blanks: it changes with a letter."""
+        """Give the SHA-256 of the report's JSON, with its keys sorted and without blanks."""
         content = self.model_dump(mode="json")
         return sha256(json.dumps(content, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 

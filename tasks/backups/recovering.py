@@ -159,7 +159,8 @@ def recover(at: Reach, plan: RestorePlan) -> str:
         if not node.processes():
             raise StandDown(f"The recovery failed: {_complaints(at, plan)}")
         time.sleep(LOOK_SECONDS)
-    at.sql(plan.node, *(f"ALTER SYSTEM RESET {name}" for name in RECOVERY_SETTINGS), "SELECT pg_reload_conf()")
+    if plan.way == "restore":  # what `prepare` has set; a server that was only started keeps its own
+        at.sql(plan.node, *(f"ALTER SYSTEM RESET {name}" for name in RECOVERY_SETTINGS), "SELECT pg_reload_conf()")
     return f"it takes writes; {_complaints(at, plan)}"
 
 
