@@ -88,7 +88,20 @@ def surveyed(view: View, policy: TargetPolicy) -> Survey | str:
     held = view.listing.system_identifier
     if view.system_identifier and held and held != view.system_identifier:
         return f"The repository holds the backups of another cluster ({held}, this is {view.system_identifier})."
-    return survey(view.listing, policy, view.recorded.timeline if view.recorded else 0)
+    return survey(view.listing, policy, _timeline(view))
+
+
+def _timeline(view: View) -> int:
+    """Say which history is production's: of the primary that answers, else what was seen last, a record or a set.
+
+    0: follow the newest set.
+    """
+    if len(view.primaries) == 1:
+        return view.primaries[0].timeline
+    sets = view.listing.sets if view.listing else ()
+    newest = max((each.ended_at for each in sets), default=None)
+    last = view.recorded
+    return last.timeline if last and (newest is None or last.at >= newest) else 0
 
 
 def place_of(view: View) -> Place:

@@ -86,8 +86,17 @@ def test_a_moment_before_a_timeline_that_has_no_commit_yet_is_still_that_moment(
     """After a failover the new history may be empty; the commits of the old one are not passed by."""
     kept = listing(*SETS, files=wal(1, 9) + wal(9, 9, 2), branches=(fork(2, 9.5),))
     proofs = (proof(9.5, minutes=1), proof(9.6, minutes=None, timeline=2))
-    plan = decided(time(5), kept=kept, proofs=proofs, recorded=recorded(timeline=2)).plan
+    plan = decided(time(5), primary(timeline=2), kept=kept, proofs=proofs, recorded=recorded(timeline=2)).plan
     assert (plan.aim.kind, plan.aim.timeline) == ("time", 2)
+
+
+@pytest.mark.parametrize(("place", "expected"), [(primary(timeline=2), 2), (gone("n1"), 2)])
+def test_a_record_that_is_older_than_the_newest_set_does_not_lead_back(place, expected):
+    """After a restore the primary, or without one the set that protects it, says which history is production's."""
+    kept = listing(*SETS, a_set("s4", 9.6, timeline=2), files=wal(1, 9) + wal(9, 9, 2), branches=(fork(2, 9.5),))
+    old = recorded().model_copy(update={"at": NOW - timedelta(days=9)})
+    plan = decided({}, place, kept=kept, proofs=(proof(9.7, timeline=2),), recorded=old).plan
+    assert (plan.aim.timeline, plan.chains[0][-1]) == (expected, "s4")
 
 
 @pytest.mark.parametrize(
