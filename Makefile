@@ -4,7 +4,7 @@ PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
 SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client openssh-sftp-server restic redis-tools redis-server
 
-.PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data lab-break-disaster fake-stripe demo demo-disaster test check bench-failover bench-stripe bench-consistency bench-backup
+.PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data lab-break-disaster fake-stripe demo demo-disaster test drills check bench-failover bench-stripe bench-consistency bench-backup
 
 install: ## what everything else needs
 	@.ci/install
@@ -45,9 +45,13 @@ demo-disaster: ## all servers and their data are lost, and come back from the ba
 	@.ci/install pgbouncer
 	@$(PYTHON) -m tests.lab.demo_disaster
 
-test: ## everything
+test: ## everything that fits into twenty minutes
 	@.ci/install $(SERVERS)
 	@.ci/test
+
+drills: ## what `make test` has no time for
+	@.ci/install $(SERVERS)
+	@SALVOR_TESTS=long .ci/test
 
 check: install ## style, types, layers, deployments
 	@.venv/bin/ruff check .

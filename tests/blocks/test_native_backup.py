@@ -17,6 +17,8 @@ from blocks.postgres_host import ScriptFailed
 from tests.lab.processes import alive, wait_until
 from tests.repositories import F1, F2, I1, flip, replace, small_disk, truncate
 
+pytestmark = pytest.mark.long
+
 NEW, OTHER = "20261104T000000Z-full", "20261104T000001Z-full"
 
 

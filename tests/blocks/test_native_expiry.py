@@ -8,6 +8,8 @@ from blocks.native_backup import NativeRepository
 from blocks.postgres_host import ScriptFailed
 from tests.repositories import F1, F2, I1, SIZE
 
+pytestmark = pytest.mark.long
+
 RUN = "run-1"
 
 

@@ -10,6 +10,8 @@ import pytest
 from tests.lab.processes import alive, wait_until
 from tests.repositories import F2, small_disk
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def copy(past):

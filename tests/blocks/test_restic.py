@@ -19,7 +19,7 @@ from tests.blocks.servers import dropping, free_port, run, scratch
 from tests.lab.processes import wait_until
 from tests.stores import PASSWORD, SFTP_SERVER, flip_a_bit, needs_restic, restic, s3, write
 
-pytestmark = needs_restic
+pytestmark = [needs_restic, pytest.mark.long]
 S3_KEYS = "AWS_ACCESS_KEY_ID=key AWS_SECRET_ACCESS_KEY='very secret'"
 
 

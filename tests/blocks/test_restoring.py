@@ -13,6 +13,8 @@ from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit, target_settings
 from tests.repositories import F1, F2, I1, flip, small_disk, truncate
 
+pytestmark = pytest.mark.long
+
 #: Copies of a directory the first 300 files and half of the next one, and is then killed with all of its group.
 HALF_WAY = """
 from=$3; into=$4; cd "$from" && find . -type d -exec mkdir -p -m 700 "$into/{}" ";"

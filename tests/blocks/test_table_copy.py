@@ -15,6 +15,8 @@ from blocks.table_copy import pour
 from tests.blocks.servers import account, bin_directory, scratch
 from tests.ledgers import sql
 
+pytestmark = pytest.mark.long
+
 MADE = """
 CREATE SCHEMA rescue; COMMENT ON SCHEMA rescue IS 'made by a test';
 CREATE TABLE rescue.a (id int PRIMARY KEY, t text);

@@ -17,6 +17,8 @@ from tasks.waiting import until
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab
 
+pytestmark = pytest.mark.long
+
 CALLERS = 6
 SECONDS = 10.0
 

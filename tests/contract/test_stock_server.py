@@ -23,7 +23,10 @@ from flows.triggers.plane.registration import POOLS
 from tasks.event import Payload
 from tests.contract.source import deployments
 
-PATIENCE_SECONDS = 90
+PATIENCE_SECONDS = 240
+
+
+pytestmark = pytest.mark.timeout(600)
 
 
 class Stock:

@@ -24,7 +24,7 @@ from tests.drills.understudy import Understudies
 from tests.drills.ward import speaking_to
 from tests.lab.cluster import Lab
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 TAKE, RESTORE, DRILL, DISASTER, EXTRACT = BACKUPS
 SECONDS = 300
 POLICY = {"max_attempts": 10, "approval": "auto"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.ledger import backups
 from flows.backup_drill import backup_drill
@@ -30,6 +32,7 @@ def test_a_drill_proves_the_newest_set_and_leaves_nothing(orders, saved) -> None
     assert not list(orders.vault.glob("repository/wal/*/00000002*"))
 
 
+@pytest.mark.long
 def test_a_damaged_set_is_passed_over_and_one_that_is_all_there_is_fails_the_drill(orders) -> None:
     """A drill of WAL falls back to the set before a damaged one; without any whole set it fails, and cleans up."""
     for kind in ("full", "full"):
@@ -49,6 +52,7 @@ def test_a_damaged_set_is_passed_over_and_one_that_is_all_there_is_fails_the_dri
     assert "No set" in report.why
 
 
+@pytest.mark.long
 def test_a_scratch_folder_without_room_is_refused(orders) -> None:
     """A drill that would fill the disk does not begin."""
     backup_take("orders", return_state=True)

@@ -9,6 +9,8 @@ import pytest
 from flows.backup_extract import backup_extract
 from flows.backup_take import backup_take
 
+pytestmark = pytest.mark.long
+
 ODD = '"Odd ""1"."public.public"'
 LABEL = 'Odd "1.public.public'
 #: Names, types and rows of the kind that a textual replace of `public` would spoil; and what must not come along.

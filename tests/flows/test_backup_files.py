@@ -12,7 +12,7 @@ from flows.backup_take import backup_take
 from tasks.backups.policies import RestorePolicy
 from tests.stores import PASSWORD, needs_restic, write
 
-pytestmark = needs_restic
+pytestmark = [needs_restic, pytest.mark.long]
 VALUE = "sk_live_value_of_a_key"
 RESTORE = RestorePolicy(approval="auto")
 

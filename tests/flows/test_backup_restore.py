@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from flows.backup_restore import backup_restore
 from flows.backup_take import backup_take
 
@@ -57,6 +59,7 @@ def test_a_restore_that_fails_gives_everything_back(orders) -> None:
     assert orders.psql("n1", "SHOW restore_command") == [("",)]
 
 
+@pytest.mark.long
 def test_wal_that_was_copied_out_goes_with_a_restore_that_is_taken_back(orders) -> None:
     """The old directory lives on, so a copy of its unfinished file would hide the whole one from the next recovery."""
     backup_take("orders", return_state=True)
@@ -69,6 +72,7 @@ def test_wal_that_was_copied_out_goes_with_a_restore_that_is_taken_back(orders) 
     assert len(list((orders.vault / "repository/wal").glob("*Z"))) == 1
 
 
+@pytest.mark.long
 def test_a_dry_run_changes_nothing(orders) -> None:
     """It says from which set it would restore, and what that loses; no file is written and nobody is stopped."""
     backup_take("orders", return_state=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import pytest
 from pydantic import SecretStr
 
 from blocks.backup_repository import BackupRepository, ResticPlace
@@ -20,6 +21,7 @@ def recovered(**policy):
     return state.name, state.result(raise_on_failure=False)
 
 
+@pytest.mark.long
 def test_nothing_is_done_while_somebody_takes_writes(orders) -> None:
     """A healthy cluster is no disaster."""
     name, report = recovered()
@@ -54,6 +56,7 @@ def test_a_lost_cluster_is_restored_with_the_wal_that_only_the_damaged_directory
     assert report.figures["rpo_seconds"] == 0
 
 
+@pytest.mark.long
 def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
     """Servers and repository are gone; the copy offsite has the set and its WAL; with accept_hole nobody is asked."""
     block = BackupRepository.load("orders")

@@ -47,6 +47,7 @@ def test_the_demo_recovers_and_leaves_nothing() -> None:
 
 
 @pytest.mark.drill
+@pytest.mark.long
 def test_the_demo_of_a_disaster_loses_nothing_and_leaves_nothing() -> None:
     """All servers and their data are lost; the service comes back and has a backup again, and no row is lost."""
     before = left()

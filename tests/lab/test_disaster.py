@@ -10,6 +10,7 @@ from tests.lab import disaster
 from tests.lab.cluster import Lab
 
 
+@pytest.mark.long
 def test_a_disaster_leaves_the_backups_alone_and_needs_one() -> None:
     """Without a set nothing is broken; with one every process and directory of all nodes is gone, and the set stays."""
     with Lab(nodes=2, pooler=False, fast=True) as lab:

@@ -16,6 +16,8 @@ from tasks.waiting import until
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab
 
+pytestmark = pytest.mark.long
+
 SECONDS = 20.0
 WAITS = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 

@@ -22,7 +22,7 @@ from tasks.backups.state import TakePlan
 from tests.blocks.servers import bin_directory, free_port, run, scratch
 from tests.stores import HERE, PASSWORD, needs_redis, needs_restic, redis, write
 
-pytestmark = [needs_restic, needs_redis]
+pytestmark = [needs_restic, needs_redis, pytest.mark.long]
 SECRET = "sk_live_value_of_a_key"
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 

@@ -21,7 +21,7 @@ from tasks.backups.state import TakePlan
 from tests.blocks.servers import Server, bin_directory, run, scratch, server
 from tests.stores import HERE, PASSWORD, flip_a_bit, needs_restic, write
 
-pytestmark = needs_restic
+pytestmark = [needs_restic, pytest.mark.long]
 NOON = datetime(2026, 11, 29, 12, tzinfo=UTC)
 WAL = "wal/20261129T120000Z/000000010000000000000001"
 

@@ -22,7 +22,7 @@ from tests.lab.processes import wait_until
 from tests.lab.records import record
 from tests.triggers.archiver.test_archiver_lab import WRITE, Archiver, at_of
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 PACE = Pace(interval_seconds=0.2, haste_seconds=0.2)
 SECONDS = 30.0
 

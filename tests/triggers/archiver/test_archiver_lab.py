@@ -24,7 +24,7 @@ from tasks.waiting import until
 from tests.lab import blocks as lab_blocks
 from tests.lab.cluster import Lab
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 SECONDS = 30.0
 PACE = Pace(interval_seconds=0.1, haste_seconds=0.1, grace_seconds=0.5, late_seconds=1.0, pause_seconds=0.1)
 WRITE = "SELECT pg_logical_emit_message(false, 'salvor', repeat('x', 1000000))"
