@@ -6,6 +6,8 @@ import pytest
 
 from tests.repositories import F1, F2, I1, SIZE, flip, truncate
 
+pytestmark = pytest.mark.long
+
 
 def commit_before(proof, past, number: int) -> bool:
     """Whether the last commit that was found is the one with this NUMBER."""

@@ -8,7 +8,7 @@ from tasks.model import Outcome
 from tests.drills.ward import Ward
 from tests.lab.app import App
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 
 
 def recovered(ward: Ward, procedure: str, **policy: object) -> dict[str, object]:
@@ -38,7 +38,6 @@ def test_a_lost_cluster_comes_back_with_every_row_that_was_archived(async_ward: 
     assert report["figures"]["rpo_seconds"] == 0  # type: ignore[index]
 
 
-@pytest.mark.long
 def test_a_standby_is_promoted_where_there_is_one(ward: Ward) -> None:
     """The primary's host is gone, and a standby is not: disaster-recover lets postgres-failover do it."""
     ward.lab.destroy("n1")
@@ -48,7 +47,6 @@ def test_a_standby_is_promoted_where_there_is_one(ward: Ward) -> None:
     assert ward.lab.primary() in {"n2", "n3"}
 
 
-@pytest.mark.long
 def test_a_restore_waits_for_another_person_and_then_goes_back(ward: Ward) -> None:
     """It takes the database away, so it always asks; what was committed after the position is gone, and was said."""
     lab = ward.lab
@@ -63,7 +61,6 @@ def test_a_restore_waits_for_another_person_and_then_goes_back(ward: Ward) -> No
     assert lab.psql("n1", "SELECT client FROM orders WHERE client IN ('before', 'after')", "orders") == [("before",)]
 
 
-@pytest.mark.long
 def test_one_table_comes_back_while_the_shop_goes_on(ward: Ward) -> None:
     """An order is deleted; the table of before is beside the one that is written to, and brings the order back."""
     lab = ward.lab

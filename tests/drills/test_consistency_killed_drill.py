@@ -27,7 +27,7 @@ from tests.drills.ward import NUMBERS, speaking_to
 from tests.flows.broken_rows import FAULTS, FOUND, Broken
 from tests.ledgers import sql
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 REPAIR, UNDO = ROWS
 SECONDS = 240
 POLICY = {"dry_run": False, "max_share": 1, "max_attempts": 10}

@@ -46,6 +46,7 @@ def test_every_row_before_the_moment_is_there_and_none_after_it(orders) -> None:
     assert state.name == "Recovered"
 
 
+@pytest.mark.long
 def test_a_restore_that_fails_gives_everything_back(orders) -> None:
     """A point that was never set stops the recovery; the old directory returns, and everybody runs as before."""
     backup_take("orders", return_state=True)
@@ -85,6 +86,7 @@ def test_a_dry_run_changes_nothing(orders) -> None:
     assert {"n2", "n3"} <= set(orders.streaming("n1"))
 
 
+@pytest.mark.long
 def test_what_cannot_be_reached_is_refused_with_the_reason(orders) -> None:
     """Before the oldest set, in the future, without a zone, no position, no such set, no such node: nothing changes."""
     backup_take("orders", return_state=True)

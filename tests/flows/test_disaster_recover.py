@@ -28,6 +28,7 @@ def test_nothing_is_done_while_somebody_takes_writes(orders) -> None:
     assert (name, "takes writes" in report.why) == ("NothingToDo", True)
 
 
+@pytest.mark.long
 def test_a_primary_that_is_only_down_is_started(orders) -> None:
     """Its own files are the best backup there is: nothing is restored, and nothing lost."""
     add(orders, "kept")
@@ -73,6 +74,7 @@ def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
     assert clients(orders) == {"copied": 100}
 
 
+@pytest.mark.long
 def test_no_way_back_says_what_was_tried(orders) -> None:
     """Without a repository, a standby and a directory the report says of each way why it does not go."""
     for node in orders.nodes:
