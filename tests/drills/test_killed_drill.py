@@ -8,6 +8,7 @@ waiting until a lease has run out; the tests look at what each case left.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -26,7 +27,8 @@ from tests.drills.ward import speaking_to
 from tests.lab.cluster import Lab
 from tests.lab.tally import Tally
 
-pytestmark = pytest.mark.drill
+LONG = os.environ.get("SALVOR_TESTS") == "long"
+pytestmark = [pytest.mark.drill, *([pytest.mark.long] if LONG else [])]
 FAILOVER, REJOIN, SWITCHOVER = "postgres-failover", "postgres-rejoin", "postgres-switchover"
 Fate = tuple[Blow, ...]  #: what befalls a run, the run that goes on for it, and so on
 
@@ -52,12 +54,14 @@ def there_and_back(there: list[Fate], back: list[Fate]) -> list[tuple[str, Fate]
     return [act for one, other in pairs for act in ((FAILOVER, one), (REJOIN, other))]
 
 
-STAGES: dict[str, list[tuple[str, Fate]]] = {
+EVERY: dict[str, list[tuple[str, Fate]]] = {
     "failover and rejoin, even": there_and_back(fates(FAILOVER)[::2], fates(REJOIN)[::2]),
     "failover and rejoin, odd": there_and_back(fates(FAILOVER)[1::2], fates(REJOIN)[1::2]),
     "switchover, even": [(SWITCHOVER, fate) for fate in fates(SWITCHOVER)[::2]],
     "switchover, odd": [(SWITCHOVER, fate) for fate in fates(SWITCHOVER)[1::2]],
 }
+#: Half of the blows in `make test`, which has twenty minutes; all of them in `make drills`.
+STAGES = {name: acts for name, acts in EVERY.items() if LONG or name.endswith("even")}
 FATES = [fate for acts in zip_longest(*STAGES.values()) for act in acts if act and (fate := act[1])]
 
 
