@@ -10,7 +10,7 @@ from tests.drills.witness import Picture, acts, assert_rows_kept, assert_untouch
 from tests.lab.app import App
 from tests.lab.processes import wait_until
 
-pytestmark = pytest.mark.drill
+pytestmark = [pytest.mark.drill, pytest.mark.long]
 
 
 def write_megabytes(ward: Ward, number: int) -> None:

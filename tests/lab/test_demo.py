@@ -63,6 +63,7 @@ def test_the_demo_of_a_disaster_loses_nothing_and_leaves_nothing() -> None:
 
 
 @pytest.mark.drill
+@pytest.mark.long
 def test_a_demo_that_is_stopped_leaves_nothing() -> None:
     """Told to stop while it sets up, the demo ends and removes whatever it has begun."""
     before = left()

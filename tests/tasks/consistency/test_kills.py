@@ -12,6 +12,8 @@ import pytest
 
 from tests.tasks.consistency.stage import Stage, look_of
 
+pytestmark = pytest.mark.long
+
 TABLES = """
 CREATE TABLE users (id int PRIMARY KEY, org int, mail text, tier text);
 CREATE TABLE orgs (id int PRIMARY KEY, tier text);

@@ -13,6 +13,8 @@ import pytest
 from tests.flows.stripe_past import assert_true, history
 from tests.flows.stripe_scene import SECRET, Scene
 
+pytestmark = pytest.mark.long
+
 FIELDS = {"account", "livemode", "database", "api_base", "requests_per_second", "endpoint_requests_per_second"}
 TABLES = "customers, subscriptions, invoices, payments, stripe_events, event_effects"
 Order = Callable[..., dict[str, Any]]
