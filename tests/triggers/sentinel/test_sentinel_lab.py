@@ -13,6 +13,7 @@ import pytest
 
 from blocks.ledger import alerts, positions
 from blocks.ledger.block import Ledger
+from blocks.postgres import PostgresCluster
 from blocks.prefect_api import PrefectApi
 from flows.triggers.dispatch import Dispatcher
 from flows.triggers.sentinel.detect import Pace
@@ -37,7 +38,7 @@ class Sentinels:
 
     def __init__(self, lab: Lab, ledger: Ledger, prefect: Recorder, number: int = 1) -> None:
         self.ledger, self.prefect = ledger, prefect
-        cluster: Any = dict(lab.blocks(Path("unused")))["orders"]
+        cluster: Any = next(b for _, b in lab.blocks(Path("unused")) if isinstance(b, PostgresCluster))
         self.api = PrefectApi(prefect.url)
         self.dispatcher = Dispatcher(ledger, self.api, KNOWN)
         self.watchers = [Watcher("orders", cluster, self.dispatcher, Pace(), f"s{n}") for n in range(number)]
