@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -155,3 +156,8 @@ def lsn(text: str) -> int:
 def shown(position: int) -> str:
     """Give a position in bytes as PostgreSQL writes it."""
     return f"{position >> 32:X}/{position & 0xFFFFFFFF:X}"
+
+
+def set_name(kind: str, at: datetime) -> str:
+    """Name a set by when it was begun; names sort as the sets were taken."""
+    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{kind}"

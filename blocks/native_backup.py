@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
 
 from pydantic import BaseModel, ConfigDict
 
@@ -231,8 +230,3 @@ class NativeRepository:
         if done.rc != 0:
             raise ScriptFailed(f"The repository could not {what}: {done.said}.", done.rc)
         return done
-
-
-def set_name(kind: str, at: datetime) -> str:
-    """Name a set by when it was begun; names sort as the sets were taken."""
-    return f"{at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{kind}"

@@ -142,12 +142,18 @@ mv -T "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
 
 UNEXCHANGE: Final = (
     """
-[ -e "$D.damaged-$STAMP" ] || { echo "nothing had changed places"; exit 0; }
+mine() { [ "$(head -n 1 "$D/salvor-restored" 2>/dev/null)" = "$STAMP" ]; }
+[ -e "$D.damaged-$STAMP" ] || mine || { echo "nothing had changed places"; exit 0; }
 if [ -e "$D" ]; then
 """
     + FIND_PROCESSES
     + """
   [ -z "$(processes)" ] || refuse "a server is still running in $D"
+  # There was no old directory: left here, the copy would be taken for a server that is only down.
+  if [ ! -e "$D.damaged-$STAMP" ]; then
+    tail -n 1 "$D/salvor-restored" >"$INTO.set" && mv -T "$D" "$INTO" && echo "the copy lies beside $D again"
+    exit
+  fi
   rm -rf "$D.not-taken" && mv -T "$D" "$D.not-taken" || exit 1
 fi
 mv -T "$D.damaged-$STAMP" "$D" && echo "the old directory is back as $D"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from blocks import restore_scripts as sh
 from blocks.backup_listing import wal_name
-from blocks.backup_records import shown
 from blocks.errors import SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_scripts import labelled, script
@@ -131,11 +130,6 @@ def target_settings(kind: str, value: str, timeline: int, action: str) -> dict[s
         "recovery_target_timeline": str(timeline),
         "recovery_target_action": action,
     }
-
-
-def lsn_target(position: int) -> str:
-    """Write POSITION as a target."""
-    return shown(position)
 
 
 def _lines(text: str, start: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from math import ceil
 
-from blocks.backup_records import BackupSet, Kind, Listing
+from blocks.backup_records import BackupSet, Kind, Listing, set_name
 from tasks.backups.choose import chain_of
 from tasks.backups.policies import BackupPolicy
 from tasks.backups.retention import plan_retention
@@ -92,7 +92,7 @@ def _parent(view: View, listing: Listing, primary: Place, policy: BackupPolicy) 
 def _plan(view: View, listing: Listing, primary: Place, parent: BackupSet | str, policy: BackupPolicy) -> TakePlan:
     base = parent.id if isinstance(parent, BackupSet) else ""
     kind: Kind = "incremental" if base else "full"
-    name = f"{view.at:%Y%m%dT%H%M%SZ}-{kind}"
+    name = set_name(kind, view.at)
     retention = plan_retention(listing.sets, view.at, policy.keep_days, policy.keep_fulls)
     expire = retention.expire if policy.expire and not listing.frozen else ()
     because = f"on top of {base}" if base else f"because {parent}"
@@ -114,7 +114,7 @@ def _plan(view: View, listing: Listing, primary: Place, parent: BackupSet | str,
         expire=expire,
         keep_from=retention.keep_from if policy.expire and not listing.frozen else None,
         forget_before=view.at - timedelta(days=policy.keep_days) if policy.expire and not listing.frozen else None,
-        stream=True,
+        stream=view.streams,
         anew=newest != primary.timeline,
         take_seconds=policy.timeout_seconds,
     )

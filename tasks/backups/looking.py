@@ -42,10 +42,10 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         places=places,
         listing=listing,
         problem=problem,
+        streams=at.block.stream_wal,
         recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
         last_seen=seen_before,
         copy_offsite=_copy_offsite(at) if listing is None or not listing.sets else "",
-        under_way=operations.open_procedures(current().ledger, at.resource),
         unfinished=_cut_off(at, "backup-restore", RestorePlan),
         unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
     )

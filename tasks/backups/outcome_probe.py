@@ -59,7 +59,8 @@ def observe_protected(at: Reach, plan: RestorePlan) -> Protected:
     if current().dry_run:
         return Protected()
     try:
-        listing, streams = at.repository.look(), bool(streaming(at, plan.node))
+        listing = at.repository.look()
+        streams = not at.block.stream_wal or bool(streaming(at, plan.node))
         now = int(at.ask(plan.node, SQL["place"])[0]["timeline"])
     except SalvorError as error:
         return Protected(problem=str(error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime
 
+from blocks.backup_records import set_name
 from blocks.errors import Ambiguous, SalvorError, StandDown
 from blocks.ledger import steps
 from blocks.node_control import PatroniControl
@@ -19,6 +20,7 @@ from tasks.waiting import each
 
 STOP_SECONDS = 30.0
 LOOK_SECONDS = 0.02
+ASK_SECONDS = 0.5  #: between two questions to Prefect, which has a failover to run
 FAILOVER = "postgres-failover"
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 #: A restored server must not look for a standby's confirmation, or for a primary.
@@ -173,7 +175,7 @@ def handed_over(at: Reach) -> str:
     while not (standing := prefect.standing(started)) or not standing.over:
         if steps.stopped(current().ledger, run.id, current().token):
             raise StandDown(f"{FAILOVER} did not end in time: look at its run {started}.")
-        time.sleep(LOOK_SECONDS)
+        time.sleep(ASK_SECONDS)
     return f"{FAILOVER} ended {standing.name}, as run {started}"
 
 
@@ -199,7 +201,6 @@ def new_set(at: Reach, plan: RestorePlan) -> TakePlan:
     """Plan the full set that protects what was recovered."""
     row = at.ask(plan.node, SQL["place"])[0]
     size = at.ask(plan.node, SQL["size"], 60.0)[0]["bytes"]
-    moment = datetime.now(UTC)
     return TakePlan(
         resource=plan.resource,
         key=plan.key,
@@ -207,7 +208,7 @@ def new_set(at: Reach, plan: RestorePlan) -> TakePlan:
         loss="",
         target=plan.target,
         node=plan.node,
-        set_id=f"{moment:%Y%m%dT%H%M%SZ}-full",
+        set_id=set_name("full", datetime.now(UTC)),
         kind="full",
         parent="",
         system_identifier=str(row["system_identifier"]),
@@ -215,7 +216,7 @@ def new_set(at: Reach, plan: RestorePlan) -> TakePlan:
         bytes=int(size),
         expire=(),
         keep_from=None,
-        stream=True,
+        stream=at.block.stream_wal,
         anew=True,
         take_seconds=plan.restore_seconds,
     )

@@ -54,11 +54,11 @@ class View(Frozen):
     places: tuple[Place, ...]
     listing: Listing | None = None  #: None: the repository could not be read
     problem: str = ""  #: why not
+    streams: bool = True  #: WAL is to be streamed into the repository
     recorded: Recorded | None = None
     copy_offsite: str = ""  #: the newest set of which there is a copy, when the repository holds none
     last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen
     proofs: tuple[WalProof, ...] = ()
-    under_way: tuple[str, ...] = ()  #: procedures on the cluster that were begun and have no end yet
     unfinished: RestorePlan | None = None  #: of a restore that was cut off
     unfinished_disaster: DisasterPlan | None = None
 
@@ -153,12 +153,10 @@ class Recovered(Frozen):
     primary: bool = False
     timeline: int = 0
     system_identifier: str = ""
-    replayed_lsn: int = 0
     last_commit: AwareDatetime | None = None  #: of the application's own rows
     facts: tuple[tuple[str, int], ...] = ()
     facts_problem: str = ""
     damaged: tuple[str, ...] = ()  #: indexes and tables that amcheck complains of
-    checked: int = 0  #: how many it looked at
     check_problem: str = ""
     archiving: bool = False
     stopped: str = ""  #: where and why its recovery ended

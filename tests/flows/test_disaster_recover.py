@@ -75,6 +75,23 @@ def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
 
 
 @pytest.mark.long
+def test_a_recovery_that_failed_is_not_taken_for_a_server_that_is_only_down(orders) -> None:
+    """Its copy had no old directory to give the place back to; it leaves the place, and the next run restores again."""
+    backup_take("orders", return_state=True)
+    add(orders, "archived")
+    record(orders_ledger(), RESOURCE, orders)
+    orders.await_archived()
+    for node in orders.nodes:
+        orders.destroy(node)
+    name, report = recovered(target="name", to="never-set")
+    assert (name, "recovery ended before" in report.why) == ("Refused", True), report.why
+    assert not orders.nodes["n1"].data.exists()
+    name, report = recovered()
+    assert (name, report.plan.way) == ("Recovered", "restore"), report.why
+    assert clients(orders) == {"archived": 100}
+
+
+@pytest.mark.long
 def test_no_way_back_says_what_was_tried(orders) -> None:
     """Without a repository, a standby and a directory the report says of each way why it does not go."""
     for node in orders.nodes:

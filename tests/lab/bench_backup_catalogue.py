@@ -9,9 +9,9 @@ from itertools import pairwise
 from pathlib import Path
 
 from blocks.backup_listing import sealed, wal_name
-from blocks.backup_records import BackupSet, Fact, Kind
+from blocks.backup_records import BackupSet, Fact, Kind, set_name
 from blocks.backup_repository import BackupRepository
-from blocks.native_backup import SEGMENT_BYTES, NativeRepository, set_name
+from blocks.native_backup import SEGMENT_BYTES, NativeRepository
 from tasks.backups.policies import TargetPolicy
 from tasks.backups.retention import plan_retention
 from tasks.backups.survey import survey
