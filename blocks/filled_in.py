@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TypeVar, cast
 
+import httpx
 from prefect.blocks.core import Block
+from prefect.client.orchestration import get_client
+from prefect.exceptions import ObjectNotFound, PrefectException
 from pydantic import ValidationError
 
-from blocks.errors import Misconfigured
+from blocks.errors import Misconfigured, Transient
 
 B = TypeVar("B", bound=Block)
 
@@ -36,3 +39,20 @@ def loaded(kind: type[B], name: str) -> B:
                 f"The block {name} is not filled in right ({wrong}): correct it under Blocks in the Prefect UI."
             ) from error
         raise
+
+
+def block_names(kind: type[Block]) -> list[str]:
+    """List the blocks of a kind that have a name."""
+    try:
+        with get_client(sync_client=True) as client:
+            documents = client.read_block_documents_by_type(kind.get_block_type_slug(), include_secrets=False)
+    except ObjectNotFound:
+        return []
+    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
+        raise Transient(f"The blocks could not be listed ({first_line(error)}): does Prefect run?") from error
+    return sorted(d.name for d in documents if d.name and not d.is_anonymous)
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of what ERROR says, short enough for a sentence."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

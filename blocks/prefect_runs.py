@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.actions import ArtifactCreate
+from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterIdempotencyKey
 from prefect.exceptions import ObjectNotFound
 from prefect.settings import PREFECT_CLIENT_MAX_RETRIES, temporary_settings
 from prefect.states import Cancelled, Completed, Crashed, Failed, Running
@@ -119,6 +120,13 @@ class PrefectRuns:
                     raise Unstartable from error
                 raise
         return str(run.id)
+
+    def begun(self, key: str) -> str:
+        """Give the id of the run that was started with KEY; empty when none was."""
+        wanted = FlowRunFilter(idempotency_key=FlowRunFilterIdempotencyKey(any_=[key]))
+        with _client() as client:
+            found = client.read_flow_runs(flow_run_filter=wanted, limit=1)
+        return str(found[0].id) if found else ""
 
     def deployment(self, procedure: str) -> str:
         """Give the id of the deployment that has the name of its PROCEDURE."""

@@ -36,7 +36,6 @@ from tasks.backups.restore_act import (
     salvage_wal,
     stop_nodes,
     stop_services,
-    unfreeze,
 )
 from tasks.backups.tell import tell_recovery
 from tasks.guard import approve
@@ -82,7 +81,6 @@ def backup_restore(
 
     after = observe_recovered(at, plan)
     protect(at, plan)
-    unfreeze(at, plan)
     kept = observe_protected(at, plan)
     tell_recovery(at, plan, after, judge_restored(plan, after, kept), kept)
     return Report(

@@ -31,11 +31,11 @@ from tasks.backups.restore_act import (
     freeze,
     protect,
     put_in_place,
+    reconcile,
     recover,
     salvage_wal,
     stop_nodes,
     stop_services,
-    unfreeze,
 )
 from tasks.backups.tell import tell_recovery
 from tasks.guard import approve
@@ -81,15 +81,15 @@ def disaster_recover(
     admit(at, plan)  # the point of no return
 
     after = observe_recovered(at, plan)
+    reconcile(at, plan, after)
     protect(at, plan)
-    unfreeze(at, plan)
     kept = observe_protected(at, plan)
     tell_recovery(at, plan, after, judge_restored(plan, after, kept), kept)
     return Report(
         plan=plan,
         evidence=judge_restored(plan, after, kept),
         figures=figures_of(plan, after, kept),
-        unverified=unlooked_restored(plan, after),
+        unverified=unlooked_restored(plan, after, kept),
         why=sum_up(plan, after, figures_of(plan, after, kept)),
         look_at=at.databases,
     )

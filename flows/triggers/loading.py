@@ -8,11 +8,10 @@ from typing import TypeVar, cast
 
 import httpx
 from prefect.blocks.core import Block
-from prefect.client.orchestration import get_client
-from prefect.exceptions import ObjectNotFound, PrefectException
+from prefect.exceptions import PrefectException
 
 from blocks.errors import Misconfigured, Transient
-from blocks.filled_in import wrong_fields
+from blocks.filled_in import first_line, wrong_fields
 
 B = TypeVar("B", bound=Block)
 
@@ -46,20 +45,3 @@ def speak(level: str) -> None:
     said = logging.StreamHandler(sys.stderr)
     said.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
     voice.handlers = [said]
-
-
-def block_names(kind: type[Block]) -> list[str]:
-    """List the blocks of a kind that have a name."""
-    try:
-        with get_client(sync_client=True) as client:
-            documents = client.read_block_documents_by_type(kind.get_block_type_slug(), include_secrets=False)
-    except ObjectNotFound:
-        return []
-    except (httpx.HTTPError, PrefectException, RuntimeError) as error:
-        raise Transient(f"The blocks could not be listed ({first_line(error)}): does Prefect run?") from error
-    return sorted(d.name for d in documents if d.name and not d.is_anonymous)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of what ERROR says, short enough for a sentence."""
-    return (str(error).strip() or type(error).__name__).splitlines()[0][:160]

@@ -119,6 +119,7 @@ def _common(view: View, policy: DisasterPolicy, place: Place, aim: Aim) -> dict[
         "recover_seconds": policy.recover_seconds,
         "deep": policy.deep,
         "protect": policy.protect,
+        "reconcile": policy.reconcile,
     }
 
 
@@ -143,7 +144,7 @@ def _restore(view: View, policy: DisasterPolicy) -> DisasterPlan | str:
             f"{' ' * bool(ask)}The host of {' and '.join(unreached)} cannot be reached, so it is not proven that no "
             "database runs there: see to it that clients cannot reach it."
         )
-    more = {"ask": ask, "deep": policy.deep, "protect": policy.protect}
+    more = {"ask": ask, "deep": policy.deep, "protect": policy.protect, "reconcile": policy.reconcile}
     return DisasterPlan(**planned(view, policy, made, place, aim) | more, way="restore", assessed=assess(view))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from blocks.backup_records import Fact
+from tasks.backups.judge_outside import judge_brought, unlooked_outside
 from tasks.backups.state import Protected, Recovered, RestorePlan
 from tasks.model import Evidence
 
@@ -19,6 +20,8 @@ def judge_restored(plan: RestorePlan, after: Recovered, kept: Protected | None =
         found += [*identity(plan, after), *_rows(plan, after), *_files(plan, after), *_led(plan, after)]
     if kept is not None and plan.protect and plan.way == "restore":
         found.append(_protected(kept))
+    if kept is not None:
+        found += judge_brought(kept.brought)
     return tuple(found)
 
 
@@ -100,7 +103,7 @@ def _protected(kept: Protected) -> Evidence:
     return Evidence(claim="It has a backup again.", seen=seen, holds=good)
 
 
-def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
+def unlooked_restored(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> tuple[str, ...]:
     """Say what was not looked at."""
     if not after.answers:
         return ()
@@ -125,9 +128,7 @@ def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
             said.append(
                 f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
             )
-        said.append(
-            "What happened outside the database since: run stripe-replay and stripe-resync, and consistency-check."
-        )
+        said += unlooked_outside(kept.brought if kept else ())
     return tuple(said)
 
 

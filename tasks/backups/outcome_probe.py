@@ -8,7 +8,7 @@ from typing import Any
 from blocks.backup_records import BackupSet
 from blocks.errors import SalvorError
 from blocks.ledger import steps
-from tasks.backups import admitting
+from tasks.backups import admitting, outside
 from tasks.backups.facts import count, databases
 from tasks.backups.files import compare_files
 from tasks.backups.reach import SCRATCH, SQL, Reach
@@ -55,7 +55,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
 
 @probe
 def observe_protected(at: Reach, plan: RestorePlan) -> Protected:
-    """Look whether the recovered database has a backup again."""
+    """Look whether the recovered database has a backup again, and what came of the procedures that were started."""
     if current().dry_run:
         return Protected()
     try:
@@ -63,10 +63,11 @@ def observe_protected(at: Reach, plan: RestorePlan) -> Protected:
         streams = not at.block.stream_wal or bool(streaming(at, plan.node))
         now = int(at.ask(plan.node, SQL["place"])[0]["timeline"])
     except SalvorError as error:
-        return Protected(problem=str(error))
+        return Protected(problem=str(error), brought=outside.brought(at, plan))
     own = [each for each in listing.sets if each.timeline == now and each.good]
     kept = own[-1] if own else None
-    return Protected(kept=kept, streaming=streams, seconds=_since_start(("protect",)))
+    seconds = _since_start(("protect",))
+    return Protected(kept=kept, streaming=streams, seconds=seconds, brought=outside.brought(at, plan))
 
 
 @probe

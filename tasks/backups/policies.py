@@ -142,6 +142,11 @@ class DisasterPolicy(TargetPolicy):
     protect: bool = Field(
         default=True, description="Take a new full set at the end: without one the recovered database has no backup."
     )
+    reconcile: bool = Field(
+        default=True,
+        description="When clients are back, bring in what happened at Stripe in the time that was lost: stripe-replay, "
+        "then stripe-resync, for every Stripe account whose database is named in the cluster's block.",
+    )
     deep: bool = Field(
         default=True,
         description="Compare every index with its table (amcheck) when clients are back: about 1 s for each GB and "

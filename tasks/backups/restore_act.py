@@ -5,9 +5,9 @@ from __future__ import annotations
 from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit
-from tasks.backups import admitting, files, offsite, recovering, taking
+from tasks.backups import admitting, files, offsite, outside, recovering, taking
 from tasks.backups.reach import Reach
-from tasks.backups.state import Chain, DisasterPlan, RestorePlan
+from tasks.backups.state import Chain, DisasterPlan, Recovered, RestorePlan
 from tasks.effects import act
 from tasks.guard import current
 from tasks.report import log
@@ -163,10 +163,16 @@ def restore_files(at: Reach, plan: RestorePlan) -> str:
         return f"failed: {error}"
 
 
-@act("Protect it again: stream its WAL, and take a full set.")
+@act("Bring in what happened at Stripe in the time that was lost: stripe-replay, then stripe-resync.")
+def reconcile(at: Reach, plan: DisasterPlan, after: Recovered) -> str:
+    """Start the procedures that know how, and wait for the first only."""
+    return outside.bring_in(at, plan, after)
+
+
+@act("Protect it again: stream its WAL, take a full set, and let old sets expire.")
 def protect(at: Reach, plan: RestorePlan) -> str:
     """Keep a set of the new history; without one it has no backup."""
-    return protected(at, plan)
+    return f"{protected(at, plan)}; {thaw(at, plan)}"
 
 
 def protected(at: Reach, plan: RestorePlan) -> str:
@@ -179,9 +185,3 @@ def protected(at: Reach, plan: RestorePlan) -> str:
         return "already done"
     said = taking.stream(at, plan.node, plan.system_identifier, anew=True)
     return f"{said}; {taking.take(at, recovering.new_set(at, plan))}"
-
-
-@act("Let old sets expire again.")
-def unfreeze(at: Reach, plan: RestorePlan) -> str:
-    """End the freeze."""
-    return thaw(at, plan)

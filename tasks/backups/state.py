@@ -142,6 +142,7 @@ class DisasterPlan(RestorePlan):
     """By which way the service is brought back."""
 
     offsite: bool = False  #: the repository is lost, and is brought back from its copy first
+    reconcile: bool = True  #: Stripe is asked what happened in the time that was lost
     assessed: tuple[str, ...]  #: what is dead, one sentence each
 
 
@@ -170,13 +171,24 @@ class Recovered(Frozen):
     verified_seconds: float | None = None
 
 
+class Brought(Frozen):
+    """A run that brings in what happened outside the database meanwhile."""
+
+    procedure: str
+    account: str
+    run_id: str = ""  #: empty: it was not started
+    state: str = ""  #: how it ended; empty while it runs
+    succeeded: bool = False
+
+
 class Protected(Frozen):
-    """Whether what was recovered has a backup again."""
+    """Whether what was recovered has a backup again, and what Stripe knows."""
 
     kept: BackupSet | None = None
     streaming: bool = False
     problem: str = ""
     seconds: float | None = None  #: since the run began
+    brought: tuple[Brought, ...] = ()
 
 
 View.model_rebuild()

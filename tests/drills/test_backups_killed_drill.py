@@ -43,7 +43,7 @@ PLAYS: dict[str, Play] = {
         (TAKE, {}, chain(TAKE, "within stream_wal", "within take_set", "after take_set", "within expire_sets")),
         (DISASTER, {"way": "restore"}, chain(
             DISASTER, "within stop_services", "within stop_nodes", "within fetch_set", "after fetch_set",
-            "within put_in_place", "within recover", "within admit", "within protect", "within unfreeze",
+            "within put_in_place", "within recover", "within admit", "within reconcile", "within protect",
         )),
     ],
     "spoilt": [

@@ -22,11 +22,12 @@ from prefect.events.schemas.automations import AutomationCore, EventTrigger, Pos
 from prefect.settings import get_current_settings
 
 from blocks.errors import Misconfigured
+from blocks.filled_in import block_names
 from blocks.intake import Intake
 from blocks.ledger import outbox
 from blocks.ledger.block import Ledger
 from blocks.prefect_api import PrefectApi
-from flows.triggers.loading import block_names, load_block
+from flows.triggers.loading import load_block
 from flows.triggers.receiver.application import build
 from tests.triggers.conftest import KNOWN, Served, eventually
 from tests.triggers.receiver.test_receiver import BEARER, golden

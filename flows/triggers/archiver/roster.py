@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.errors import Misconfigured, SalvorError
+from blocks.filled_in import block_names
 from blocks.ledger.block import Ledger
 from blocks.postgres import PostgresCluster
 from flows.triggers.archiver.announce import Announcer
 from flows.triggers.archiver.decide import Pace, View
 from flows.triggers.archiver.keeper import Keeper, wall_clock
-from flows.triggers.loading import block_names, load_block
+from flows.triggers.loading import load_block
 from tasks.backups.reach import Reach
 
 LOG = logging.getLogger("salvor.archiver")

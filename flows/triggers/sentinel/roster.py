@@ -12,12 +12,13 @@ from contextlib import suppress
 from uuid import uuid4
 
 from blocks.errors import Misconfigured, SalvorError
+from blocks.filled_in import block_names
 from blocks.ledger.block import Ledger
 from blocks.postgres import PostgresCluster
 from blocks.prefect_api import PrefectApi
 from flows.triggers.catalogue import procedures
 from flows.triggers.dispatch import Dispatcher
-from flows.triggers.loading import block_names, load_block
+from flows.triggers.loading import load_block
 from flows.triggers.sentinel.detect import Pace
 from flows.triggers.sentinel.watcher import Watcher
 
