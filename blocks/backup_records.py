@@ -37,6 +37,15 @@ class KeptFile(Record):
     sha256: str  #: of a .env a keyed one, so that values cannot be guessed; empty: it changed while it was kept
 
 
+class Dump(Record):
+    """The logical copy of one database, in the folder `dumps` of a set."""
+
+    file: str
+    database: str
+    bytes: int
+    sha256: str
+
+
 class Snapshot(Record):
     """What restic holds of one set: its files and Redis, or the whole repository as it was then."""
 
@@ -65,6 +74,7 @@ class BackupSet(Record):
     restore_point: str = ""  #: name of the point in the WAL that the facts belong to
     facts: tuple[Fact, ...] = ()
     files: tuple[KeptFile, ...] = ()
+    dumps: tuple[Dump, ...] = ()
     redis_keys: int | None = None  #: None when no Redis was kept
     redis_at: AwareDatetime | None = None
     apart: bool = False  #: restic had its place when this set was taken

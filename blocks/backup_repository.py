@@ -112,6 +112,11 @@ class BackupRepository(Block):
         default_factory=list,
         description="Databases whose rows are counted with each set; empty: all. A restore is compared with them.",
     )
+    dumps: bool = Field(
+        default=False,
+        description="Keep a logical copy (pg_dump) of each of these databases with every set: every row is read "
+        "through SQL, which sees damage that files hide, and a newer version of PostgreSQL can load it. Takes longer.",
+    )
     invariants: dict[str, str] = Field(
         default_factory=dict,
         description="Queries that return one number, by name, asked of the first of these databases, e.g. "

@@ -20,7 +20,7 @@ from __future__ import annotations
 from prefect import flow
 
 from flows.procedure import concludes
-from tasks.backups.decide_restore import decide_drill
+from tasks.backups.decide_drill import decide_drill
 from tasks.backups.drill_act import clear_scratch, fetch_into_scratch, recover_copy
 from tasks.backups.judge import figures_of, judge_drill, sum_up, unlooked_restored
 from tasks.backups.outcome_probe import observe_recovered

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
+from blocks.backup_records import BackupSet
 from tasks.backups.aims import aimed
+from tasks.backups.decide_dump import dumped, from_dump
 from tasks.backups.decide_restore import planned, surveyed, unfit
 from tasks.backups.extract_state import ExtractPlan, ExtractPolicy, Ground, Left, parted
 from tasks.backups.state import Place, View
-from tasks.backups.survey import Survey
 from tasks.model import Decision
 
 SPARE = 1.2  #: a table that is loaded anew, and its indexes, take about what they took
@@ -23,15 +25,33 @@ def decide_extract(view: View, policy: ExtractPolicy, place: Place, ground: Grou
         return Decision.refuse(names)
     if wrong := _no_ground(view, ground) or _taken(policy, ground):
         return Decision.refuse(wrong)
-    made = surveyed(view, policy)
+    made = taken_from(view, policy)
     if isinstance(made, str):
         return Decision.refuse(made)
-    if wrong := _unknown(names, made, ground) or _no_room(view, ground) or unfit(place, made):
+    if wrong := _unknown(names, made, ground) or _no_room(view, ground):
         return Decision.refuse(wrong)
+    common = from_dump(view, policy, place, made) if policy.source == "dump" else _from_files(view, policy, place)
+    if isinstance(common, str):
+        return Decision.refuse(common)
+    return Decision.go(_plan(common, policy, ground, names, view.primaries[0].name))
+
+
+def taken_from(view: View, policy: ExtractPolicy) -> BackupSet | str:
+    """Say which set the tables are taken from; or why there is none."""
+    if policy.source == "dump":
+        return dumped(view, policy)
+    made = surveyed(view, policy)
+    return made if isinstance(made, str) else made.first
+
+
+def _from_files(view: View, policy: ExtractPolicy, place: Place) -> dict[str, Any] | str:
+    made = surveyed(view, policy)
+    if isinstance(made, str):
+        return made
+    if wrong := unfit(place, made):
+        return wrong
     aim = aimed(view, policy, made, accept_hole=False)
-    if isinstance(aim, str):
-        return Decision.refuse(aim)
-    return Decision.go(_plan(planned(view, policy, made, place, aim), policy, ground, names, view.primaries[0].name))
+    return aim if isinstance(aim, str) else planned(view, policy, made, place, aim)
 
 
 def _named(policy: ExtractPolicy) -> Names | str:
@@ -84,12 +104,12 @@ def _left(ground: Ground) -> tuple[Left, ...]:
     return (*dead.left, Left(schema_name=dead.into, mark=dead.mark))
 
 
-def _unknown(names: Names, made: Survey, ground: Ground) -> str:
+def _unknown(names: Names, made: BackupSet, ground: Ground) -> str:
     """Say which table neither the set nor the primary has; a table that was dropped is still known to the set.
 
     Not so a partition, whose rows are counted with those of its parent: whether there was one the copy will say.
     """
-    counted = {fact.name for fact in made.first.facts} | set(ground.counted)
+    counted = {fact.name for fact in made.facts} | set(ground.counted)
     whole = any(name.startswith(f"{ground.database}.") for name in counted)
     for schema, name in names:
         label = f"{schema}.{name}"
@@ -99,7 +119,7 @@ def _unknown(names: Names, made: Survey, ground: Ground) -> str:
         if now and now.there:
             return f"{label} cannot be copied: {now.unfit}."
         if whole and schema not in ground.partitioned:
-            return f"There is no table {label} in {ground.database}, and the set {made.first.id} had none."
+            return f"There is no table {label} in {ground.database}, and the set {made.id} had none."
     return ""
 
 

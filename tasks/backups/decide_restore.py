@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, TypeVar
 
 from blocks.backup_records import WalProof
-from tasks.backups.aims import aimed, why_not
-from tasks.backups.policies import DrillPolicy, RestorePolicy, TargetPolicy
+from tasks.backups.aims import aimed
+from tasks.backups.policies import RestorePolicy, TargetPolicy
 from tasks.backups.state import Aim, Place, RestorePlan, View
 from tasks.backups.survey import Survey, survey
 from tasks.model import Decision
@@ -33,42 +33,6 @@ def decide_restore(view: View, policy: RestorePolicy) -> Decision[RestorePlan]:
     if isinstance(aim, str):
         return Decision.refuse(aim)
     return Decision.go(RestorePlan(**planned(view, policy, made, place, aim) | {"files_into": policy.files_into}))
-
-
-def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[RestorePlan]:
-    """Decide which set is practised with, in the scratch folder PLACE."""
-    made = surveyed(view, policy)
-    if isinstance(made, str):
-        return Decision.refuse(made)
-    if wrong := unfit(place, made):
-        return Decision.refuse(wrong)
-    aim = aimed(view, policy, made, accept_hole=False)
-    if isinstance(aim, str):
-        return Decision.refuse(aim)
-    plan = planned(view, policy, made, place, aim)
-    return Decision.go(
-        RestorePlan(
-            **plan
-            | {
-                "resource": f"recovery.drill.{view.target}",
-                "why": f"Practise in the scratch folder the recovery from {made.first.id} to {aim.said}.",
-                "loss": "Nothing: production is not touched, and the repository is only read.",
-                "in_place": False,
-                "others": (),
-                "salvage_from": 0,
-                "what": policy.what,
-                "wal_problem": _wal_problem(view, made),
-                "deep": policy.deep,
-                "protect": False,
-            }
-        )
-    )
-
-
-def _wal_problem(view: View, made: Survey) -> str:
-    if not view.proofs:
-        return "it could not be read"
-    return why_not(made, view.proofs[-1]).strip(" ()")
 
 
 def resumed(view: View, plan: P | None) -> P | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from blocks.errors import StandDown
 from blocks.postgres_host import ScriptFailed
-from tasks.backups import recovering
+from tasks.backups import dumping, recovering
 from tasks.backups.reach import SCRATCH, Reach
 from tasks.backups.restore_act import fetched
 from tasks.backups.state import RestorePlan
@@ -22,7 +22,7 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
     """Copy the best set, as in an emergency; what an earlier drill left is removed first."""
     at.restoring(SCRATCH).remove()
     try:
-        return fetched(at, plan)
+        return dumping.make(at, plan) if plan.way == "dump" else fetched(at, plan)
     except StandDown as error:
         if not plan.what:
             raise
@@ -33,6 +33,8 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
 def recover_copy(at: Reach, plan: RestorePlan) -> str:
     """Recover as in an emergency, on a port of its own."""
     try:
+        if plan.way == "dump":
+            return dumping.load(at, plan)
         recovering.prepare(at, plan)
         return recovering.recover(at, plan)
     except (StandDown, ScriptFailed) as error:

@@ -9,7 +9,7 @@ from psycopg import sql
 from blocks.errors import SalvorError
 from blocks.ledger import operations
 from tasks.backups.beside import EXTRACT, filled, schemas_at, tables_at
-from tasks.backups.decide_restore import surveyed
+from tasks.backups.decide_extract import taken_from
 from tasks.backups.extract_state import Beside, Copied, ExtractPlan, ExtractPolicy, Ground, parted
 from tasks.backups.facts import COUNT_SECONDS
 from tasks.backups.outcome_probe import stopped
@@ -35,11 +35,11 @@ def observe_ground(at: Reach, view: View, policy: ExtractPolicy) -> Ground:
 
 def _counted(at: Reach, view: View, policy: ExtractPolicy) -> tuple[str, ...]:
     """Name what was counted with the set; a look at the whole repository leaves that out."""
-    made = surveyed(view, policy)
+    made = taken_from(view, policy)
     if isinstance(made, str):
         return ()
-    listing = at.repository.look(facts_of=made.first.id)
-    return tuple(fact.name for each in listing.sets if each.id == made.first.id for fact in each.facts)
+    listing = at.repository.look(facts_of=made.id)
+    return tuple(fact.name for each in listing.sets if each.id == made.id for fact in each.facts)
 
 
 def _ground(at: Reach, node: str, policy: ExtractPolicy) -> Ground:

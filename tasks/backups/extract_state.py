@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,6 +20,11 @@ class ExtractPolicy(TargetPolicy):
 
     database: str = Field(
         default="", max_length=63, description="Database of the tables; empty: the only one that the repository names."
+    )
+    source: Literal["files", "dump"] = Field(
+        default="files",
+        description="files: the set's files and WAL, as of any moment. dump: the logical copy that was kept with it, "
+        "for when its files cannot be restored.",
     )
     tables: list[str] = Field(
         default_factory=list,

@@ -31,7 +31,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         row = at.ask(plan.node, SQL["recovered"])[0]
     except SalvorError as error:
         return Recovered(answers=False, problem=str(error))
-    place = at.restoring(plan.node).look() if plan.way == "restore" else {}
+    place = at.restoring(plan.node).look() if plan.way in {"restore", "dump"} else {}
     chain = tuple(place.get("chain", "").split())
     seen: dict[str, Any] = {
         "answers": True,

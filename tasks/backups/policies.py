@@ -104,11 +104,11 @@ class RestorePolicy(TargetPolicy):
 class DrillPolicy(TargetPolicy):
     """What is practised."""
 
-    what: Literal["newest", "latest", "moment", "target"] = Field(
+    what: Literal["newest", "latest", "moment", "target", "dump"] = Field(
         default="newest",
         description="newest: the newest good set as it was taken, so that every row count is compared. latest: that "
         "set and all WAL since. moment: a random second of the last `days` days. "
-        "target: what `target` and `to` say.",
+        "target: what `target` and `to` say. dump: the newest logical copy, loaded into an empty server.",
     )
     days: float = Field(default=7.0, gt=0, le=366, description="moment: how many days back it may lie.")
     overdue_days: float = Field(

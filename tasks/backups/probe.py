@@ -38,7 +38,7 @@ def observe_target(at: Reach, policy: TargetPolicy) -> View:
 @probe
 def draw_target(at: Reach, policy: DrillPolicy) -> DrillPolicy:
     """Draw what is practised: the newest good set as it was taken, or a random second that should be covered."""
-    if policy.what == "target":
+    if policy.what in {"target", "dump"}:
         return policy
     if policy.what == "latest":
         return policy.model_copy(update={"target": "latest", "to": ""})

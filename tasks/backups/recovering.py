@@ -108,11 +108,11 @@ def prepare(at: Reach, plan: RestorePlan) -> None:
     restoring, aim = at.restoring(plan.node), plan.aim
     chain = restoring.look().get("chain", "").split()
     settings = target_settings(aim.kind, aim.value, aim.timeline, "promote") | ALONE
-    drill = _apart(at) if plan.node == SCRATCH else {}
+    drill = apart(at) if plan.node == SCRATCH else {}
     restoring.prepare(chain[-1] if chain else "", settings | drill, own=plan.node != SCRATCH)
 
 
-def _apart(at: Reach) -> dict[str, str]:
+def apart(at: Reach) -> dict[str, str]:
     """Give the settings with which a copy can harm nobody: above all it archives nothing."""
     node = at.node(SCRATCH)
     return {

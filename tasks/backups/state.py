@@ -115,7 +115,7 @@ class RestorePlan(Plan):
 
     volatile: ClassVar[frozenset[str]] = frozenset({"stamp", "recorded", "salvage_from", "chains", "wal_problem"})
 
-    way: Literal["start", "failover", "restore"] = "restore"
+    way: Literal["start", "failover", "restore", "dump"] = "restore"
     target: str
     node: str  #: whose directory is replaced; "scratch" in a drill
     chains: tuple[Chain, ...]  #: the best first; the next is taken when one is damaged

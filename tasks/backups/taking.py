@@ -12,7 +12,7 @@ from blocks.backup_records import BackupSet, Fact
 from blocks.errors import SalvorError, StandDown
 from blocks.native_backup import SLOT, Taken
 from blocks.postgres_host import ScriptFailed
-from tasks.backups import files, offsite
+from tasks.backups import dumping, files, offsite
 from tasks.backups.facts import count
 from tasks.backups.reach import SQL, Reach, quoted
 from tasks.backups.state import TakePlan
@@ -59,12 +59,14 @@ def take(at: Reach, plan: TakePlan) -> str:
         copied = pool.submit(copy_context().run, _copy, at, plan)
         _watch(at, plan, copied)
         made, before = copied.result(), counted.result()
+    logical = dumping.keep(at, plan)  # between the two counts, so that its rows can be compared as well
     point = f"salvor-{plan.set_id}" if at.block.stream_wal else ""
     if point:
         _mark(at, plan.node, point)
     after = count(at, plan.node)
     nodes = _keep_configuration(at, plan.set_id)
     apart = files.keep(at, plan)
+    apart |= logical | {"missing": (*apart.get("missing", ()), *logical.get("missing", ()))}
     kept = BackupSet(
         id=plan.set_id,
         kind=plan.kind,

@@ -9,6 +9,8 @@ from blocks.ledger import backups
 from flows.backup_drill import backup_drill
 from flows.backup_take import backup_take
 
+COUNTED = "Rows and invariants are those that were counted when the set was taken."
+
 
 def rehearsed(**policy):
     state = backup_drill("orders", policy, return_state=True)
@@ -62,6 +64,32 @@ def test_a_scratch_folder_without_room_is_refused(orders) -> None:
     name, report = rehearsed()
     assert (name, "MB are free" in report.why) == ("Refused", True), report.why
     assert BackupRepository.load("orders").directory == str(orders.vault / "repository")
+
+
+@pytest.mark.long
+def test_a_logical_copy_is_loaded_and_compared_and_a_damaged_one_fails(orders) -> None:
+    """Rows, invariants and indexes come back by SQL alone, and nothing is left; one byte that is another is found."""
+    block = BackupRepository.load("orders")
+    block.dumps = True
+    block.save("orders", overwrite=True)
+    orders.psql("n1", "CREATE ROLE teller LOGIN PASSWORD 'never-in-a-backup'")
+    orders.psql("n1", "INSERT INTO orders SELECT 'kept', g, 1 FROM generate_series(1, 100) g", "orders")
+    orders.psql("n1", "GRANT SELECT ON orders TO teller", "orders")
+    state = backup_take("orders", return_state=True)
+    assert state.name == "Recovered", state.message
+    (folder,) = orders.vault.glob("repository/sets/*/dumps")
+    assert "never-in-a-backup" not in (folder / "roles.sql").read_text()
+    name, report = rehearsed(what="dump")
+    assert name == "Recovered", (report.why, failing(report))
+    assert "numbers were compared" in {each.claim: each.seen for each in report.evidence}[COUNTED]
+    assert not list((orders.vault / "scratch").iterdir())
+    (file,) = folder.glob("*.dump")
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    name, report = rehearsed(what="dump")
+    assert (name, failing(report)) == ("Unverified", ["scratch takes writes."]), report.why
+    assert not list((orders.vault / "scratch").iterdir())
 
 
 def spoil(lab, name: str) -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 
 import pytest
 
+from blocks.backup_repository import BackupRepository
 from flows.backup_extract import backup_extract
 from flows.backup_take import backup_take
 
@@ -101,6 +103,24 @@ def test_rows_that_were_deleted_are_beside_the_table_as_they_were(kept) -> None:
     assert run(kept, CONTENT.format("parts")) == before["public.parts"]
     assert run(kept, f"SELECT count(*) FROM {ODD}") == [(50,)]
     assert run(kept, "SELECT count(*) FROM orders") == [(51,)]
+
+
+def test_a_table_comes_out_of_the_logical_copy_when_the_files_are_spoilt(orders) -> None:
+    """The set's files are gone; the rows of its logical copy are beside the table all the same, awkward ones too."""
+    block = BackupRepository.load("orders")
+    block.dumps = True
+    block.save("orders", overwrite=True)
+    run(orders, TABLES)
+    assert backup_take("orders", return_state=True).name == "Recovered"
+    before = run(orders, CONTENT.format(ODD))
+    run(orders, f"DELETE FROM {ODD}")
+    (data,) = orders.vault.glob("repository/sets/*/data")
+    shutil.rmtree(data / "base")
+    name, report = extracted(source="dump", tables=[ODD], into_schema="rescue")
+    assert name == "Recovered", (report.why, [each for each in report.evidence if not each.holds])
+    assert run(orders, CONTENT.format('rescue."public.public"')) == before
+    assert report.figures["rows_missing_now"] == 50
+    assert not list((orders.vault / "scratch").iterdir())
 
 
 def test_what_fails_leaves_nothing_and_a_partition_comes_detached(kept) -> None:

@@ -8,7 +8,8 @@ import pytest
 
 from blocks.backup_records import shown
 from tasks.backups.aims import settled
-from tasks.backups.decide_restore import decide_drill, decide_restore
+from tasks.backups.decide_drill import decide_drill
+from tasks.backups.decide_restore import decide_restore
 from tasks.backups.policies import DrillPolicy, RestorePolicy
 from tests.tasks.backups.worlds import (
     DEAD,

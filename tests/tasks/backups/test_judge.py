@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from blocks.backup_records import Fact
-from tasks.backups.decide_restore import decide_drill, decide_restore
+from tasks.backups.decide_drill import decide_drill
+from tasks.backups.decide_restore import decide_restore
 from tasks.backups.decide_take import decide_take
 from tasks.backups.judge import (
     figures_of,
