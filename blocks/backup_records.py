@@ -46,6 +46,14 @@ class Dump(Record):
     sha256: str
 
 
+class MongoArchive(Record):
+    """What mongodump has kept, in the folder `dumps` of a set."""
+
+    bytes: int
+    sha256: str
+    documents: int
+
+
 class Snapshot(Record):
     """What restic holds of one set: its files and Redis, or the whole repository as it was then."""
 
@@ -75,6 +83,7 @@ class BackupSet(Record):
     facts: tuple[Fact, ...] = ()
     files: tuple[KeptFile, ...] = ()
     dumps: tuple[Dump, ...] = ()
+    mongo: MongoArchive | None = None
     redis_keys: int | None = None  #: None when no Redis was kept
     redis_at: AwareDatetime | None = None
     apart: bool = False  #: restic had its place when this set was taken

@@ -131,6 +131,16 @@ class BackupRepository(Block):
         default=SecretStr(""),
         description="Redis that is kept with each set, by restic, e.g. redis://127.0.0.1:6379; empty: none.",
     )
+    mongo_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="MongoDB that is kept with each set by mongodump, e.g. mongodb://backup:secret@127.0.0.1:27017/"
+        "?replicaSet=rs0; empty: none. Salvor's own tests never had a real MongoDB: practise it before you rely on it.",
+    )
+    mongo_restore_url: SecretStr = Field(
+        default=SecretStr(""),
+        description="MongoDB into which backup-restore puts it back (its option `mongo`): an empty one. Nothing is "
+        "dropped there; what has the same _id stays as it is, and is counted as failed.",
+    )
     restic: ResticPlace = Field(
         default_factory=ResticPlace, description="Where files and Redis are kept, and a copy of the sets if wanted."
     )

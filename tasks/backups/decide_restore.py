@@ -32,7 +32,11 @@ def decide_restore(view: View, policy: RestorePolicy) -> Decision[RestorePlan]:
     aim = aimed(view, policy, made, accept_hole=policy.accept_hole)
     if isinstance(aim, str):
         return Decision.refuse(aim)
-    return Decision.go(RestorePlan(**planned(view, policy, made, place, aim) | {"files_into": policy.files_into}))
+    return Decision.go(
+        RestorePlan(
+            **planned(view, policy, made, place, aim) | {"files_into": policy.files_into, "mongo": policy.mongo}
+        )
+    )
 
 
 def resumed(view: View, plan: P | None) -> P | None:

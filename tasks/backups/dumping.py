@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from blocks import dumps
-from blocks.backup_records import BackupSet
+from blocks import dumps, mongo
+from blocks.backup_records import BackupSet, Dump
 from blocks.errors import SalvorError, StandDown
 from blocks.restoring import SetUnfit
 from tasks.backups import recovering
@@ -15,9 +15,18 @@ from tasks.backups.state import RestorePlan, TakePlan
 
 
 def keep(at: Reach, plan: TakePlan) -> dict[str, Any]:
-    """Copy each database row by row, and give what the set says of it; what fails is said, and the set is kept."""
-    if not at.block.dumps:
-        return {}
+    """Copy what is copied row by row, and give what the set says of it; what fails is said, and the set is kept."""
+    kept, missing = _databases(at, plan) if at.block.dumps else ([], [])
+    said: dict[str, Any] = {"dumps": tuple(kept)}
+    if at.block.mongo_url.get_secret_value():
+        try:
+            said["mongo"] = mongo.keep(at.block, plan.set_id, plan.take_seconds)
+        except SalvorError as error:
+            missing.append(str(error))
+    return said | {"missing": tuple(missing)}
+
+
+def _databases(at: Reach, plan: TakePlan) -> tuple[list[Dump], list[str]]:
     kept, missing = [], []
     for database in databases(at, plan.node):
         source = at.conninfo(plan.node, database)
@@ -29,7 +38,7 @@ def keep(at: Reach, plan: TakePlan) -> dict[str, Any]:
         dumps.keep_roles(at.block, plan.set_id, at.conninfo(plan.node))
     except SalvorError as error:
         missing.append(f"roles: {error}")
-    return {"dumps": tuple(kept), "missing": tuple(missing)}
+    return kept, missing
 
 
 def make(at: Reach, plan: RestorePlan) -> str:
@@ -65,3 +74,9 @@ def _set(at: Reach, plan: RestorePlan) -> BackupSet:
     if made is None:
         raise StandDown(f"The set {name} is no longer there: run this again.")
     return made
+
+
+def restore_mongo(at: Reach, name: str, plan: RestorePlan) -> str:
+    """Put the MongoDB that was kept with the set NAME to where it is meant to go."""
+    kept = next((each.mongo for each in at.repository.look().sets if each.id == name), None)
+    return mongo.restore(at.block, name, kept, plan.restore_seconds) if kept else f"{name} holds no MongoDB"

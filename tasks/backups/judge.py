@@ -11,6 +11,7 @@ from tasks.model import Evidence
 
 UNAIMED = "no recovery target specified"  #: what PostgreSQL writes when it took the end of the WAL for the target
 SHOWN = 5
+MONGO_BACK = "documents of MongoDB are back"
 
 
 def judge_restored(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> tuple[Evidence, ...]:
@@ -85,6 +86,10 @@ def _files(plan: RestorePlan, after: Recovered) -> Iterator[Evidence]:
     if plan.files_into:
         seen = "; ".join(after.files_wrong[:SHOWN]) or after.files
         yield Evidence(claim="Files and Redis are back as they were kept.", seen=seen, holds=not after.files_wrong)
+
+    if plan.mongo:  # nobody but the tool can count there
+        holds = MONGO_BACK in after.mongo
+        yield Evidence(claim="MongoDB is back as it was kept.", seen=after.mongo or "it was not restored", holds=holds)
 
 
 def _differs(fact: Fact, seen: dict[str, int]) -> str:

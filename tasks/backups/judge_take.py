@@ -37,9 +37,10 @@ def judge_take(plan: TakePlan, after: View | None, arrived: bool) -> tuple[Evide
 
 def _apart(kept: BackupSet) -> Iterator[Evidence]:
     """Judge what was kept beside the database."""
-    if kept.missing or kept.files or kept.dumps or kept.redis_keys is not None:
+    if kept.missing or kept.files or kept.dumps or kept.mongo or kept.redis_keys is not None:
         redis = f", {kept.redis_keys} keys of Redis" if kept.redis_keys is not None else ""
         copies = f", logical copies of {len(kept.dumps)} databases" if kept.dumps else ""
+        copies += f", {kept.mongo.documents} documents of MongoDB" if kept.mongo else ""
         seen = "; ".join(kept.missing) or f"{len(kept.files)} files{redis}{copies}"
         yield Evidence(claim="What belongs to it was kept with it.", seen=seen, holds=not kept.missing)
     if kept.offsite:

@@ -44,7 +44,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
     }
-    seen |= _files(at, plan, chain)
+    seen |= _files(at, plan, chain) | {"mongo": _found("restore-files") if plan.mongo else ""}
     # Rows are counted while indexes are compared: a database with one large index would use one processor only.
     for found in each((_last_commit, _counted, _compared), lambda look: look(at, plan)).values():
         seen |= found
@@ -178,6 +178,11 @@ def _since_start(names: tuple[str, ...]) -> float | None:
     run = current().run
     ends = [s.ended_at for s in steps.timeline(current().ledger, run.id) if s.name in names and s.ended_at]
     return round((ends[-1] - run.started_at).total_seconds(), 3) if ends else None
+
+
+def _found(name: str) -> str:
+    run = current().run
+    return next((step.found for step in steps.timeline(current().ledger, run.id) if step.name == name), "")
 
 
 def _now() -> float:

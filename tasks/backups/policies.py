@@ -90,6 +90,10 @@ class RestorePolicy(TargetPolicy):
         description="Folder on the repository's host into which the files and the Redis of the set are restored, "
         "e.g. /srv/restored; it must be empty, or new. Empty: none are.",
     )
+    mongo: bool = Field(
+        default=False,
+        description="Put the MongoDB that was kept with the set into the server of mongo_restore_url, as it was then.",
+    )
     accept_hole: bool = Field(
         default=False,
         description="On: when WAL is missing or damaged, restore to the last moment before that. Off: refuse.",

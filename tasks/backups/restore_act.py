@@ -5,7 +5,7 @@ from __future__ import annotations
 from blocks.errors import SalvorError, StandDown
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit
-from tasks.backups import admitting, files, offsite, outside, recovering, taking
+from tasks.backups import admitting, dumping, files, offsite, outside, recovering, taking
 from tasks.backups.reach import Reach
 from tasks.backups.state import Chain, DisasterPlan, Recovered, RestorePlan
 from tasks.effects import act
@@ -151,16 +151,17 @@ def admit(at: Reach, plan: RestorePlan) -> str:
     return admitting.admit(at, plan)
 
 
-@act("Restore files and Redis into the folder that is meant for them, where one is.")
+@act("Restore files, Redis and MongoDB to where they are meant to go, where that is wanted.")
 def restore_files(at: Reach, plan: RestorePlan) -> str:
     """Bring back what was kept with the set; what fails is judged, for the database is back by now."""
-    if not plan.files_into:
-        return "not wanted"
+    said = []
     try:
-        chain = at.restoring(plan.node).look()["chain"].split()
-        return files.restore_files(at, chain[-1], plan.files_into, plan.restore_seconds)
+        name = at.restoring(plan.node).look()["chain"].split()[-1] if plan.files_into or plan.mongo else ""
+        said += [dumping.restore_mongo(at, name, plan)] if plan.mongo else []
+        said += [files.restore_files(at, name, plan.files_into, plan.restore_seconds)] if plan.files_into else []
     except (SalvorError, LookupError) as error:
-        return f"failed: {error}"
+        said.append(f"failed: {error}")
+    return "; ".join(said) or "not wanted"
 
 
 @act("Bring in what happened at Stripe in the time that was lost: stripe-replay, then stripe-resync.")

@@ -127,6 +127,7 @@ class RestorePlan(Plan):
     was_primary: str = ""  #: which of them took writes
     dead: tuple[str, ...] = ()  #: nodes whose host was not reached
     in_place: bool = True
+    mongo: bool = False  #: the MongoDB of the set is restored as well
     files_into: str = ""  #: folder on the repository's host into which files are restored
     what: str = ""  #: in a drill: what is practised
     wal_problem: str = ""  #: what is wrong with the WAL after the set
@@ -163,6 +164,7 @@ class Recovered(Frozen):
     stopped: str = ""  #: where and why its recovery ended
     kept: BackupSet | None = None  #: the set it was made from
     fallen_back: tuple[str, ...] = ()  #: sets that were damaged
+    mongo: str = ""  #: what was said when it was restored
     files: str = ""  #: what of files and Redis is back
     files_wrong: tuple[str, ...] = ()  #: which of them are missing, broken or other than they were
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here

@@ -10,6 +10,9 @@ from tasks.backups.policies import TargetPolicy
 from tasks.backups.state import Chain
 from tasks.model import Frozen
 
+#: Sets that are fallen back to in one run; what is found damaged is marked, so that the next run looks further back.
+MOST = 20
+
 
 class Survey(Frozen):
     """Where a recovery can begin, and which WAL it then needs."""
@@ -46,7 +49,7 @@ def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Su
         return found
     first = next(each for each in listing.sets if each.id == found[0][-1])
     hole = wal.next_hole(first.start_lsn // listing.archive.segment_bytes)
-    return Survey(path=path, chains=found, wal=wal, first=first, hole=hole)
+    return Survey(path=path, chains=found[:MOST], wal=wal, first=first, hole=hole)
 
 
 def moment_of(policy: TargetPolicy) -> datetime | None:

@@ -66,7 +66,7 @@ def take(at: Reach, plan: TakePlan) -> str:
     after = count(at, plan.node)
     nodes = _keep_configuration(at, plan.set_id)
     apart = files.keep(at, plan)
-    apart |= logical | {"missing": (*apart.get("missing", ()), *logical.get("missing", ()))}
+    apart |= logical | {"missing": (*apart.get("missing", ()), *logical["missing"])}
     kept = BackupSet(
         id=plan.set_id,
         kind=plan.kind,

@@ -23,7 +23,16 @@ PURE_FILES = {
     "blocks/rules.py",
     *(
         f"tasks/backups/{n}.py"
-        for n in ("aims", "choose", "extract_state", "judge_extract", "judge_take", "retention", "survey")
+        for n in (
+            "aims",
+            "choose",
+            "extract_state",
+            "judge_extract",
+            "judge_outside",
+            "judge_take",
+            "retention",
+            "survey",
+        )
     ),
     "tasks/consistency/judge_check.py",
     "tasks/consistency/judge_repair.py",
