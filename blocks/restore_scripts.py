@@ -85,8 +85,9 @@ cat >"$INTO/salvor-fetch-wal" <<'END'
 wal=$1/wal; name=$2; to=$3
 [ -f "$1/system" ] && ls "$wal" >/dev/null 2>&1 || exit 126
 for kind in "" .partial; do
-  for stream in $(ls -dr "$wal"/[0-9]*Z/ 2>/dev/null); do
-    from=$stream$name$kind
+  for stream in $(cd "$wal" && ls -dr [0-9]*Z 2>/dev/null); do
+    [ -x "$wal/$stream" ] || exit 126
+    from=$wal/$stream/$name$kind
     [ -e "$from" ] || continue
     bytes=$(wc -c <"$from") || exit 126
     case $name in *.history) ;; *) [ "$bytes" -ge 1048576 ] && [ $((bytes & (bytes - 1))) = 0 ] || continue ;; esac
