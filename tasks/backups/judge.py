@@ -119,16 +119,17 @@ def unlooked_restored(plan: RestorePlan, after: Recovered) -> tuple[str, ...]:
         said.append("Whether every row has its right value: at this moment nobody had counted them.")
     if after.kept and (after.kept.files or after.kept.redis_keys is not None) and not plan.files_into:
         said.append("The files and the Redis that were kept with the set: they were not restored.")
-    if plan.in_place and plan.way == "restore":
-        others = [name for name in (*plan.others, *plan.dead) if name != plan.node]
-        if others:
-            said.append(
-                f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
-            )
-        said.append(
-            "What happened outside the database since: run stripe-replay and stripe-resync, and consistency-check."
-        )
-    return tuple(said)
+    return (*said, *_left_to_do(plan, after))
+
+
+def _left_to_do(plan: RestorePlan, after: Recovered) -> Iterator[str]:
+    if after.mute:
+        yield f"Whether {', '.join(after.mute)} works: no command says so (`healthy` of the service)."
+    if not plan.in_place or plan.way != "restore":
+        return
+    if others := [name for name in (*plan.others, *plan.dead) if name != plan.node]:
+        yield f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
+    yield "What happened outside the database since: run stripe-replay and stripe-resync, and consistency-check."
 
 
 def figures_of(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> dict[str, float]:

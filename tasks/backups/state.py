@@ -166,6 +166,7 @@ class Recovered(Frozen):
     files_wrong: tuple[str, ...] = ()  #: which of them are missing, broken or other than they were
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
     services: tuple[tuple[str, str], ...] = ()  #: service, and what is wrong with it; empty: it works
+    mute: tuple[str, ...] = ()  #: services that have no way to say whether they work
     writable_seconds: float | None = None  #: since the run began
     verified_seconds: float | None = None
 
