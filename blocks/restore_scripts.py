@@ -141,10 +141,25 @@ mv -T "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
 """
 )
 
-UNEXCHANGE: Final = (
-    """
+MINE: Final = """
 mine() { [ "$(head -n 1 "$D/salvor-restored" 2>/dev/null)" = "$STAMP" ]; }
+"""
+
+# From now on there are rows in it that the old directory does not have: the two no longer change places.
+ADMIT: Final = (
+    MINE
+    + """
+mine || refuse "$D is not what was restored"
+grep -qx admitted "$D/salvor-restored" || sed -i "1a admitted" "$D/salvor-restored"
+"""
+)
+
+UNEXCHANGE: Final = (
+    MINE
+    + """
 [ -e "$D.damaged-$STAMP" ] || mine || { echo "nothing had changed places"; exit 0; }
+! mine || ! grep -qx admitted "$D/salvor-restored" ||
+  refuse "clients were let into $D by an earlier run, so it stays where it is: start it, or find out why it does not"
 if [ -e "$D" ]; then
 """
     + FIND_PROCESSES

@@ -11,6 +11,7 @@ from blocks.errors import SalvorError, StandDown
 from tasks.backups.reach import Reach
 from tasks.backups.recovering import in_place
 from tasks.backups.state import RestorePlan
+from tasks.report import log
 from tasks.waiting import each
 
 COMMAND_SECONDS = 120.0
@@ -61,8 +62,19 @@ def admit(at: Reach, plan: RestorePlan) -> str:
         except SalvorError as error:
             return Said(f"{name} was not led over: {error}", well=False)
 
-    said = [*each(routes, lead).values(), *_let_in(at), *_start_in_order(at)]
-    return _words(said) or "clients find it themselves"
+    led = list(each(routes, lead).values())
+    _mark(at, plan)
+    return _words([*led, *_let_in(at), *_start_in_order(at)]) or "clients find it themselves"
+
+
+def _mark(at: Reach, plan: RestorePlan) -> None:
+    """Let no later run that goes on with this one take it back: rows would be lost."""
+    if plan.way != "restore":
+        return
+    try:
+        at.restoring(plan.node).admit(plan.stamp)
+    except SalvorError as error:  # clients have waited long enough
+        log(f"  that clients are let in could not be written down: {error}", warn=True)
 
 
 def ailing(at: Reach, admitted: str) -> tuple[tuple[str, str], ...]:

@@ -33,9 +33,7 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
     refuse_if_patient(current().ledger, addresses, {p.system_identifier for p in places if p.system_identifier})
     last = positions.last(current().ledger, at.resource)
     seen_before = tuple(backups.last_seen(current().ledger, at.target))
-    if listing and (listing.sets or not seen_before):
-        _remember(at, listing)
-    return View(
+    view = View(
         resource=at.resource,
         target=at.target,
         at=datetime.now(UTC),
@@ -49,6 +47,9 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         unfinished=_cut_off(at, "backup-restore", RestorePlan),
         unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
     )
+    if listing and (listing.sets or not seen_before):
+        _remember(at, view, listing)
+    return view
 
 
 def _copy_offsite(at: Reach) -> str:
@@ -75,7 +76,9 @@ def _listing(at: Reach) -> tuple[Listing | None, str]:
         return None, str(error)
 
 
-def _remember(at: Reach, listing: Listing) -> None:
+def _remember(at: Reach, view: View, listing: Listing) -> None:
+    if view.system_identifier not in {"", listing.system_identifier}:
+        return  # another cluster's: what was seen of this one is all that tells them apart
     try:
         backups.keep(current().ledger, at.target, listing.sets)
     except SalvorError as error:  # the repository itself was read, and is what counts

@@ -69,8 +69,9 @@ class View(Frozen):
 
     @property
     def system_identifier(self) -> str:
-        """Say which cluster this is, as far as any node says; empty when none does."""
-        return next((place.system_identifier for place in self.places if place.system_identifier), "")
+        """Say which cluster this is: as any node says, else as its sets said last; empty when nobody knows."""
+        known = (place.system_identifier for place in self.places if place.system_identifier)
+        return next(known, self.last_seen[-1].system_identifier if self.last_seen else "")
 
     def place(self, name: str) -> Place | None:
         """Return the node called NAME."""
