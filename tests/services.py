@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from blocks.backup_repository import Service
+from blocks.backup_repository import BackupRepository, Service
 from blocks.node_control import CommandControl, LocalControl
 from tests.lab.account import Account
 
@@ -36,6 +36,17 @@ esac
 SHOP, WORKER = "shop", "worker"
 
 
+def thief(block: BackupRepository) -> Service:
+    """Describe one that takes all WAL out of a repository when it is stopped, if a file lost.wal lies beside that.
+
+    So the WAL gets lost after the plan was made, and is there again when everything was taken back.
+    """
+    wal, taken, wanted = f"{block.directory}/wal", f"{block.directory}/taken", f"{block.directory}/../lost.wal"
+    stop = f"[ ! -e {wanted} ] || {{ mkdir {taken} && mv {wal}/*Z {taken}; }}"
+    start = f"[ ! -e {taken} ] || {{ mv {taken}/*Z {wal} && rmdir {taken}; }}"
+    return Service(name="thief", control=block.control, stop=stop, start=start)
+
+
 class Services:
     """Both of them, in a folder."""
 
@@ -64,13 +75,6 @@ class Services:
             for name in (SHOP, WORKER)
         ]  # fmt: skip
 
-    def thief(self, repository: Path) -> Service:
-        """Describe one that takes all WAL out of the repository when it is stopped, if lost.wal is to befall it."""
-        wal, taken = repository / "wal", repository / "taken"
-        stop = f"[ ! -e {self.folder}/lost.wal ] || {{ mkdir {taken} && mv {wal}/*Z {taken}; }}"
-        start = f"[ ! -e {taken} ] || {{ mv {taken}/*Z {wal} && rmdir {taken}; }}"
-        return Service(name="thief", control=self.control, stop=stop, start=start)
-
     def ask(self, name: str, what: str) -> int:
         """Tell one of them what to do; give the exit code."""
         return self.control.run(f"{self.program} {name} {what}", 10).rc
@@ -82,7 +86,7 @@ class Services:
 
     def mend(self) -> None:
         """Let all be well again; none is started by that."""
-        for what in ("sick", "broken", "stubborn", "wal"):
+        for what in ("sick", "broken", "stubborn"):
             for file in self.folder.glob(f"*.{what}"):
                 file.unlink()
 

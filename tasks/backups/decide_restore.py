@@ -88,7 +88,7 @@ def surveyed(view: View, policy: TargetPolicy) -> Survey | str:
     held = view.listing.system_identifier
     if view.system_identifier and held and held != view.system_identifier:
         return f"The repository holds the backups of another cluster ({held}, this is {view.system_identifier})."
-    return survey(view.listing, policy, _timeline(view))
+    return survey(view.listing, policy, _timeline(view), view.point)
 
 
 def _timeline(view: View) -> int:

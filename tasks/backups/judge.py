@@ -133,11 +133,12 @@ def _left_to_do(plan: RestorePlan, after: Recovered) -> Iterator[str]:
 
 
 def figures_of(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> dict[str, float]:
-    """Give the numbers of the report. RTOs count from the beginning of the run."""
+    """Give the numbers of the report. RTOs count from the beginning of the run, the wait for an approval with them."""
     found = {
         "rto_writable_seconds": after.writable_seconds,
         "rto_verified_seconds": after.verified_seconds,
         "rto_protected_seconds": kept.seconds if kept else None,
+        "waited_for_approval_seconds": after.waited_seconds or None,
         "rpo_seconds": _rpo(plan, after),
         "restored_megabytes": after.kept.restored_bytes / 2**20 if after.kept else None,
     }
@@ -166,8 +167,10 @@ def sum_up(plan: RestorePlan, after: Recovered, figures: dict[str, float]) -> st
     if not after.answers:
         return ""
     times = [f"{words} after {figures[name]:.1f} s" for name, words in _TIMES.items() if name in figures]
+    waited = figures.get("waited_for_approval_seconds")
+    asked = f", of which it waited {waited:.1f} s for an approval" if waited else ""
     lost = f"; {figures['rpo_seconds']:.1f} s of commits lost" if "rpo_seconds" in figures else ""
-    return f"{plan.why} It was {', '.join(times)}{lost}."
+    return f"{plan.why} It was {', '.join(times)}{asked}{lost}."
 
 
 _TIMES = {

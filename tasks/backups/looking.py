@@ -9,6 +9,7 @@ from blocks.backup_records import Listing, WalProof
 from blocks.errors import SalvorError
 from blocks.ledger import backups, operations, positions
 from blocks.postgres_session import Answer, ask_all
+from tasks.backups.choose import lies_on
 from tasks.backups.decide_restore import surveyed
 from tasks.backups.policies import TargetPolicy
 from tasks.backups.reach import PATIENCE, SQL, Reach
@@ -146,3 +147,23 @@ def prove(at: Reach, view: View, policy: TargetPolicy) -> tuple[WalProof, ...]:
         if proofs[-1].broken:
             break
     return tuple(proofs)
+
+
+def locate(at: Reach, view: View, policy: TargetPolicy) -> int | None:
+    """Look where the restore point is that POLICY names, from the newest set backwards: seldom is an old one meant."""
+    if policy.target != "name" or not policy.to or view.listing is None:
+        return None
+    made, upper = surveyed(view, policy.model_copy(update={"target": "latest", "to": ""})), None
+    if isinstance(made, str):
+        return None
+    begins = {each.start_lsn for each in view.listing.sets if lies_on(each, made.path)}
+    for start in sorted(begins, reverse=True):
+        for leg in reversed(made.path):
+            low = max(start, leg.start)
+            high = min((end for end in (leg.end, upper) if end is not None), default=None)
+            if high is None or low < high:
+                found = at.repository.locate(policy.to, leg.timeline, low, high, policy.restore_seconds)
+                if found is not None:
+                    return found
+        upper = start
+    return None

@@ -44,6 +44,7 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "kept": _set(at, chain),
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
+        "waited_seconds": current().waited_seconds,
     }
     seen |= _files(at, plan, chain)
     # Rows are counted while indexes are compared: a database with one large index would use one processor only.

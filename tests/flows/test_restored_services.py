@@ -17,8 +17,9 @@ from tasks.backups.reach import reach
 from tasks.backups.restore_act import stop_nodes, stop_services
 from tasks.guard import approve
 from tasks.model import Report
+from tests.flows.fakes import Died
 from tests.flows.orders import cluster
-from tests.flows.test_backup_restore import add, clients
+from tests.flows.test_backup_restore import add, add_and_locate, clients, lose_wal
 from tests.services import SHOP, WORKER, Services
 
 pytestmark = pytest.mark.long
@@ -38,7 +39,7 @@ def services(lab):
     """Give what uses it."""
     block = BackupRepository.load("orders")
     it = Services(lab.vault / "services", lab.account, block.control)
-    block.services = [*it.described(), it.thief(lab.vault / "repository")]
+    block.services = it.described()
     block.save("orders", overwrite=True)
     yield it
     it.end()
@@ -48,15 +49,6 @@ def restored(**policy):
     given = {"approval": "auto", "min_interval_seconds": 0, **policy}
     state = backup_restore("orders", given, requested_by="a person", return_state=True)
     return state.name, state.result(raise_on_failure=False)
-
-
-def add_and_locate(lab) -> str:
-    """Place orders, and more; give the position between them, when all of it is in the repository."""
-    add(lab, "before")
-    ((position,),) = lab.psql("n1", "SELECT pg_current_wal_insert_lsn()::text")
-    add(lab, "after")
-    lab.await_archived()
-    return position
 
 
 def found(report, name: str) -> str:
@@ -102,7 +94,7 @@ def test_one_that_does_not_get_well_is_named_and_the_database_stays_recovered(la
 def test_a_restore_that_fails_starts_them_again(lab, services) -> None:
     """They work as before; and when one does not, that is not passed over. Nobody was promoted half-way."""
     position = add_and_locate(lab)
-    services.befall("lost.wal")
+    lose_wal(lab)
     name, report = restored(target="lsn", to=position)
     assert name == "Refused", report.why
     assert "recovery ended before configured recovery target was reached" in report.why
@@ -126,22 +118,22 @@ def killed(target: str = "orders", policy: RestorePolicy = RestorePolicy(approva
     plan = approve(decide_restore(observe_target(at, policy), policy), policy, lambda: None)  # type: ignore[arg-type,return-value]
     stop_services(at, plan)
     stop_nodes(at, plan)
-    raise KeyboardInterrupt
+    raise Died
 
 
 def test_what_a_killed_run_has_stopped_the_next_one_starts(lab, services) -> None:
     """Also when that one fails: server and services run again as they did before the first."""
     position = add_and_locate(lab)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Died):
         killed()
     assert (services.told(), lab.primaries()) == (STOPPED, [])
-    services.befall("lost.wal")
+    lose_wal(lab)
     name, report = restored(target="lsn", to=position)
     assert (name, "recovery ended before" in report.why) == ("Refused", True), report.why
     assert (services.told(), lab.primaries()) == (STARTED, ["n1"])
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(Died):
         killed()
-    services.mend()
+    (lab.vault / "lost.wal").unlink()
     name, report = restored(target="lsn", to=position)
     assert name == "Recovered", report.why
     assert services.told() == [*STOPPED, *STARTED]
