@@ -74,6 +74,21 @@ class NativeRepository:
                 return found.model_copy(update={"broken": f"{last} is damaged at {shown(found.end_lsn)}"})
         return found
 
+    def locate(self, name: str, timeline: int, start: int, end: int | None, deadline: float = 600.0) -> int | None:
+        """Give the position of the restore point NAME, if it was set on TIMELINE between START and END."""
+        size = self.segment_bytes
+        values: dict[str, str | int] = {
+            "T": f"{timeline:08X}",
+            "NAME": name,
+            "START": shown(start),
+            "END": shown(end) if end else "",
+            "FIRST": wal_name(timeline, start, size),
+            "BELOW": wal_name(timeline, end + size, size) if end else "",
+            "SEGMENT": size,
+        }
+        said = self._run(wal.POINT, deadline, "be read", **values).out.strip()
+        return lsn(said) if said else None
+
     def _read_on(
         self, values: dict[str, str | int], timeline: int, start: int, end: int | None, deadline: float
     ) -> tuple[WalProof, str, int]:

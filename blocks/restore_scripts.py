@@ -85,8 +85,9 @@ cat >"$INTO/salvor-fetch-wal" <<'END'
 wal=$1/wal; name=$2; to=$3
 [ -f "$1/system" ] && ls "$wal" >/dev/null 2>&1 || exit 126
 for kind in "" .partial; do
-  for stream in $(ls -dr "$wal"/[0-9]*Z/ 2>/dev/null); do
-    from=$stream$name$kind
+  for stream in $(cd "$wal" && ls -dr [0-9]*Z 2>/dev/null); do
+    [ -x "$wal/$stream" ] || exit 126
+    from=$wal/$stream/$name$kind
     [ -e "$from" ] || continue
     bytes=$(wc -c <"$from") || exit 126
     case $name in *.history) ;; *) [ "$bytes" -ge 1048576 ] && [ $((bytes & (bytes - 1))) = 0 ] || continue ;; esac
@@ -140,10 +141,25 @@ mv -T "$INTO" "$D" && rm -f "$INTO.set" && echo "restored into $D"
 """
 )
 
-UNEXCHANGE: Final = (
-    """
+MINE: Final = """
 mine() { [ "$(head -n 1 "$D/salvor-restored" 2>/dev/null)" = "$STAMP" ]; }
+"""
+
+# From now on there are rows in it that the old directory does not have: the two no longer change places.
+ADMIT: Final = (
+    MINE
+    + """
+mine || refuse "$D is not what was restored"
+grep -qx admitted "$D/salvor-restored" || sed -i "1a admitted" "$D/salvor-restored"
+"""
+)
+
+UNEXCHANGE: Final = (
+    MINE
+    + """
 [ -e "$D.damaged-$STAMP" ] || mine || { echo "nothing had changed places"; exit 0; }
+! mine || ! grep -qx admitted "$D/salvor-restored" ||
+  refuse "clients were let into $D by an earlier run, so it stays where it is: start it, or find out why it does not"
 if [ -e "$D" ]; then
 """
     + FIND_PROCESSES

@@ -85,6 +85,10 @@ class Restoring:
             .replace("\n", "; ")
         )
 
+    def admit(self, stamp: str, deadline: float = 10.0) -> None:
+        """Write down that clients are let in from now on, so that `unexchange` refuses."""
+        self._write(sh.ADMIT, deadline, "be marked", STAMP=stamp)
+
     def unexchange(self, stamp: str, deadline: float = 30.0) -> str:
         """Undo `exchange`."""
         return self._write(sh.UNEXCHANGE, deadline, "get its old directory back", STAMP=stamp).out.strip()

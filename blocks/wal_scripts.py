@@ -74,6 +74,19 @@ echo "commit ${commit:-}"
 """
 )
 
+# Where a restore point was set, if it was. pg_waldump waits 5 s at the end of what there is.
+POINT: Final = (
+    FARM
+    + r"""
+"$B/pg_waldump" -p "$farm" -t "$((0x$T))" -r XLOG -s "$START" ${END:+-e "$END"} 2>/dev/null |
+  NAME=$NAME awk '
+  { at = index($0, "desc: RESTORE_POINT ") }
+  at && substr($0, at + 20) == ENVIRON["NAME"] {
+    match($0, /lsn: [0-9A-F]+\/[0-9A-F]+/); print substr($0, RSTART + 5, RLENGTH - 5); exit
+  }'
+"""
+)
+
 # Pages of this very file behind the place where reading ended, beyond a record that was cut off: then it is no natural
 # end. A file that was written over an old one has pages of that one behind its end; they say so themselves.
 BEHIND: Final = (

@@ -8,7 +8,7 @@ that every later moment can be restored as well.
 
 **Diagnosis.** *Refused* says what speaks against it: no space, another cluster's repository, a damaged page.
 *Unverified* means that a set was kept which does not pass; it is marked and never restored. The report names what was
-expired.
+expired; where the repository has no room for another set beside what is too old, that goes first.
 
 **Mitigation.** Run this; it runs every night. Whether a set can be restored is proved by backup-drill alone. A backup
 that died is removed by the next one. A set that others build on, that is the last good one, or that a run restores
@@ -26,7 +26,7 @@ from tasks.backups.outcome_probe import observe_kept
 from tasks.backups.policies import BackupPolicy
 from tasks.backups.probe import observe_backups
 from tasks.backups.reach import reach
-from tasks.backups.take_act import expire_sets, stream_wal, take_set
+from tasks.backups.take_act import expire_sets, make_room, stream_wal, take_set
 from tasks.guard import approve
 from tasks.model import Report
 
@@ -55,6 +55,7 @@ def backup_take(
     plan = approve(decide_take(before, policy), policy, lambda: decide_take(observe_backups(at, sized=True), policy))
 
     stream_wal(at, plan)
+    make_room(at, plan)
     take_set(at, plan)
     expire_sets(at, plan)  # the point of no return
 

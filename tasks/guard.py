@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -35,6 +36,7 @@ class Recovery:
     plan: Plan | None = None
     objection: str = ""  #: in a dry run: what the gate would have said
     approved_by: str = ""  #: who agreed to the plan, with what was said
+    waited_seconds: float = 0.0  #: for that
     looks: bool = False  #: the procedure only reads
     gate_passed: bool = False
     begun: list[str] = field(default_factory=list)  #: names of the acts that were begun
@@ -131,7 +133,9 @@ def _approved(recovery: Recovery, plan: P, policy: Policy, claimed: Claimed, aga
         log("A person has already approved exactly this plan, before the earlier run died.")
         runs.start_clock(recovery.ledger, recovery.run.id)
         return
+    began = time.monotonic()
     answer = ask_person(recovery.ledger, recovery.run, plan, policy)
+    recovery.waited_seconds = time.monotonic() - began
     now = again()
     if now.plan is None or now.plan.digest != plan.digest:
         raise StandDown(f"The world changed while this waited for its approval ({now.why}): run it again.")

@@ -20,16 +20,23 @@ def aimed(view: View, policy: TargetPolicy, made: Survey, *, accept_hole: bool) 
         if not point:
             return _end_of_set(made)
         return Aim(kind="name", value=point, timeline=made.timeline, said=f"the restore point {point}")
-    if policy.target == "name":
-        return Aim(kind="name", value=policy.to, timeline=made.timeline, said=f"the restore point {policy.to}")
     proof = view.proofs[-1] if view.proofs else None
     if proof is None:
         return "The WAL after the set could not be read, so it is not known how far a recovery can go."
+    if policy.target == "name" and view.point is not None:
+        return _to_point(policy.to, view.point, made, proof)
     if policy.target == "lsn":
         return _to_position(policy, made, proof)
     if moment := moment_of(policy):
         return _to_moment(view, made, moment)
     return _to_end(made, proof, accept_hole=accept_hole)
+
+
+def _to_point(name: str, position: int, made: Survey, proof: WalProof) -> Aim | str:
+    if position > proof.last_record:
+        why = why_not(made, proof)
+        return f"The WAL can be read up to {shown(proof.last_record)} only{why}, and {name} is at {shown(position)}."
+    return Aim(kind="name", value=name, timeline=made.timeline, lsn=position, said=f"the restore point {name}")
 
 
 def _to_position(policy: TargetPolicy, made: Survey, proof: WalProof) -> Aim | str:

@@ -56,7 +56,7 @@ def surveyed(view: View, policy: TargetPolicy) -> Survey | str:
     held = view.listing.system_identifier
     if view.system_identifier and held and held != view.system_identifier:
         return f"The repository holds the backups of another cluster ({held}, this is {view.system_identifier})."
-    return survey(view.listing, policy, _timeline(view))
+    return survey(view.listing, policy, _timeline(view), view.point)
 
 
 def _timeline(view: View) -> int:
@@ -107,6 +107,7 @@ def planned(view: View, policy: TargetPolicy, made: Survey, place: Place, aim: A
     """Give what every restore has in common."""
     proof = view.proofs[-1] if view.proofs else None
     bases = ", ".join(each[-1] for each in made.chains[1:3])
+    running, was_primary = before(view)
     return {
         "resource": view.resource,
         "key": f"restore-{place.name}-{made.first.id}-{aim.kind}-{aim.value}",
@@ -121,14 +122,26 @@ def planned(view: View, policy: TargetPolicy, made: Survey, place: Place, aim: A
         "system_identifier": view.listing.system_identifier if view.listing else "",
         "stamp": f"{view.at:%Y%m%dT%H%M%SZ}",
         "others": tuple(each.name for each in view.places if each.reachable),
-        "running": tuple(each.name for each in view.places if each.answers),
-        "was_primary": "".join(each.name for each in view.primaries[:1]),
+        "running": running,
+        "was_primary": was_primary,
         "dead": tuple(each.name for each in view.places if not each.reachable),
         "recorded": view.recorded,
         "salvage_from": proof.end_lsn if proof and aim.latest and place.directory == "present" else 0,
         "restore_seconds": policy.restore_seconds,
         "recover_seconds": policy.recover_seconds,
     }
+
+
+def before(view: View) -> tuple[tuple[str, ...], str]:
+    """Say who is to run again when this is taken back, and which of them takes writes.
+
+    Where nobody answers because a run stopped them and died: those that ran before that one.
+    """
+    died = view.unfinished or view.unfinished_disaster
+    answers = tuple(each.name for each in view.places if each.answers)
+    if died and not answers:
+        return died.running, died.was_primary
+    return answers, "".join(each.name for each in view.primaries[:1])
 
 
 def lost(view: View, aim: Aim, proof: WalProof | None) -> str:

@@ -32,13 +32,33 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
     parent = _parent(view, view.listing, primary, policy)
     if policy.kind == "incremental" and isinstance(parent, str):
         return Decision.refuse(f"An incremental set cannot be taken: {parent}.")
-    need = _need(view.listing, primary, parent)
-    if view.listing.free_bytes < need:
-        return Decision.refuse(
-            f"A backup needs about {need // MEGABYTE} MB and {view.listing.free_bytes // MEGABYTE} MB are free in the "
-            "repository: make room, or lower keep_days."
-        )
-    return Decision.go(_plan(view, view.listing, primary, parent, policy))
+    plan = _plan(view, view.listing, primary, parent, policy)
+    need, freed = _need(view.listing, primary, parent), _freed(view.listing, plan)
+    if view.listing.free_bytes >= need:
+        return Decision.go(plan)
+    if view.listing.free_bytes + freed >= need:
+        return Decision.go(plan.model_copy(update={"room_first": True, "loss": _first(plan)}))
+    return Decision.refuse(
+        f"A backup needs about {need // MEGABYTE} MB and {view.listing.free_bytes // MEGABYTE} MB are free in the "
+        f"repository; {_too_little(view.listing, plan, freed)}: make room, or lower keep_days."
+    )
+
+
+def _freed(listing: Listing, plan: TakePlan) -> int:
+    """Say how many bytes the sets hold that are too old; none that a run restores from."""
+    return sum(each.bytes for each in listing.sets if each.id in plan.expire and not each.in_use)
+
+
+def _first(plan: TakePlan) -> str:
+    return plan.loss.replace("are expired afterwards", "are expired first, to make room for this one")
+
+
+def _too_little(listing: Listing, plan: TakePlan, freed: int) -> str:
+    if listing.frozen:
+        return f"nothing may be expired now ({listing.frozen})"
+    if not plan.expire:
+        return "no set in it may be expired"
+    return f"the sets that are too old ({', '.join(plan.expire)}) hold {freed // MEGABYTE} MB, which is too little"
 
 
 def _nobody(view: View) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from blocks.backup_records import Fact
 from tasks.backups.judge_outside import judge_brought, unlooked_outside
-from tasks.backups.state import Protected, Recovered, RestorePlan
+from tasks.backups.state import Brought, Protected, Recovered, RestorePlan
 from tasks.model import Evidence
 
 UNAIMED = "no recovery target specified"  #: what PostgreSQL writes when it took the end of the WAL for the target
@@ -130,22 +130,27 @@ def unlooked_restored(plan: RestorePlan, after: Recovered, kept: Protected | Non
         said.append("Whether every row has its right value: at this moment nobody had counted them.")
     if after.kept and (after.kept.files or after.kept.redis_keys is not None) and not plan.files_into:
         said.append("The files and the Redis that were kept with the set: they were not restored.")
-    if plan.in_place and plan.way == "restore":
-        others = [name for name in (*plan.others, *plan.dead) if name != plan.node]
-        if others:
-            said.append(
-                f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
-            )
-        said += unlooked_outside(kept.brought if kept else ())
-    return tuple(said)
+    return (*said, *_left_to_do(plan, after, kept.brought if kept else ()))
+
+
+def _left_to_do(plan: RestorePlan, after: Recovered, brought: tuple[Brought, ...]) -> Iterator[str]:
+    if after.mute:
+        yield f"Whether {', '.join(after.mute)} works: no command says so (`healthy` of the service)."
+    restored = plan.in_place and plan.way == "restore"
+    others = [name for name in (*plan.others, *plan.dead) if name != plan.node]
+    if restored and others:
+        yield f"{', '.join(others)} do not follow: run postgres-rejoin for each; until then no standby confirms."
+    if restored or brought:
+        yield from unlooked_outside(brought)
 
 
 def figures_of(plan: RestorePlan, after: Recovered, kept: Protected | None = None) -> dict[str, float]:
-    """Give the numbers of the report. RTOs count from the beginning of the run."""
+    """Give the numbers of the report. RTOs count from the beginning of the run, the wait for an approval with them."""
     found = {
         "rto_writable_seconds": after.writable_seconds,
         "rto_verified_seconds": after.verified_seconds,
         "rto_protected_seconds": kept.seconds if kept else None,
+        "waited_for_approval_seconds": after.waited_seconds or None,
         "rpo_seconds": _rpo(plan, after),
         "restored_megabytes": after.kept.restored_bytes / 2**20 if after.kept else None,
     }
@@ -174,8 +179,10 @@ def sum_up(plan: RestorePlan, after: Recovered, figures: dict[str, float]) -> st
     if not after.answers:
         return ""
     times = [f"{words} after {figures[name]:.1f} s" for name, words in _TIMES.items() if name in figures]
+    waited = figures.get("waited_for_approval_seconds")
+    asked = f", of which it waited {waited:.1f} s for an approval" if waited else ""
     lost = f"; {figures['rpo_seconds']:.1f} s of commits lost" if "rpo_seconds" in figures else ""
-    return f"{plan.why} It was {', '.join(times)}{lost}."
+    return f"{plan.why} It was {', '.join(times)}{asked}{lost}."
 
 
 _TIMES = {

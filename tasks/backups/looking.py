@@ -9,6 +9,7 @@ from blocks.backup_records import Listing, WalProof
 from blocks.errors import SalvorError
 from blocks.ledger import backups, operations, positions
 from blocks.postgres_session import Answer, ask_all
+from tasks.backups.choose import lies_on
 from tasks.backups.decide_restore import surveyed
 from tasks.backups.policies import TargetPolicy
 from tasks.backups.reach import PATIENCE, SQL, Reach
@@ -33,9 +34,7 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
     refuse_if_patient(current().ledger, addresses, {p.system_identifier for p in places if p.system_identifier})
     last = positions.last(current().ledger, at.resource)
     seen_before = tuple(backups.last_seen(current().ledger, at.target))
-    if listing and (listing.sets or not seen_before):
-        _remember(at, listing)
-    return View(
+    view = View(
         resource=at.resource,
         target=at.target,
         at=datetime.now(UTC),
@@ -49,6 +48,9 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         unfinished=_cut_off(at, "backup-restore", RestorePlan),
         unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
     )
+    if listing and (listing.sets or not seen_before):
+        _remember(at, view, listing)
+    return view
 
 
 def _copy_offsite(at: Reach) -> str:
@@ -75,7 +77,9 @@ def _listing(at: Reach) -> tuple[Listing | None, str]:
         return None, str(error)
 
 
-def _remember(at: Reach, listing: Listing) -> None:
+def _remember(at: Reach, view: View, listing: Listing) -> None:
+    if view.system_identifier not in {"", listing.system_identifier}:
+        return  # another cluster's: what was seen of this one is all that tells them apart
     try:
         backups.keep(current().ledger, at.target, listing.sets)
     except SalvorError as error:  # the repository itself was read, and is what counts
@@ -143,3 +147,23 @@ def prove(at: Reach, view: View, policy: TargetPolicy) -> tuple[WalProof, ...]:
         if proofs[-1].broken:
             break
     return tuple(proofs)
+
+
+def locate(at: Reach, view: View, policy: TargetPolicy) -> int | None:
+    """Look where the restore point is that POLICY names, from the newest set backwards: seldom is an old one meant."""
+    if policy.target != "name" or not policy.to or view.listing is None:
+        return None
+    made, upper = surveyed(view, policy.model_copy(update={"target": "latest", "to": ""})), None
+    if isinstance(made, str):
+        return None
+    begins = {each.start_lsn for each in view.listing.sets if lies_on(each, made.path)}
+    for start in sorted(begins, reverse=True):
+        for leg in reversed(made.path):
+            low = max(start, leg.start)
+            high = min((end for end in (leg.end, upper) if end is not None), default=None)
+            if high is None or low < high:
+                found = at.repository.locate(policy.to, leg.timeline, low, high, policy.restore_seconds)
+                if found is not None:
+                    return found
+        upper = start
+    return None

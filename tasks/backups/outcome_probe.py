@@ -8,6 +8,7 @@ from typing import Any
 from blocks.backup_records import BackupSet
 from blocks.errors import SalvorError
 from blocks.ledger import steps
+from blocks.ledger.records import StepRecord
 from tasks.backups import admitting, outside
 from tasks.backups.facts import count, databases
 from tasks.backups.files import compare_files
@@ -43,13 +44,15 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
         "kept": _set(at, chain),
         "fallen_back": tuple(c[-1] for c in plan.chains[: plan.chains.index(chain)]) if chain in plan.chains else (),
         "writable_seconds": _since_start(("admit", "recover-copy")),
+        "waited_seconds": current().waited_seconds,
     }
-    seen |= _files(at, plan, chain) | {"mongo": _found("restore-files") if plan.mongo else ""}
+    seen |= _files(at, plan, chain) | {"mongo": _said("restore-files") if plan.mongo else ""}
     # Rows are counted while indexes are compared: a database with one large index would use one processor only.
     for found in each((_last_commit, _counted, _compared), lambda look: look(at, plan)).values():
         seen |= found
     if plan.node != SCRATCH:
-        seen |= {"routes": _routes(at, plan), "services": admitting.ailing(at)}
+        services = admitting.ailing(at, _said("admit"))
+        seen |= {"routes": _routes(at, plan), "services": services, "mute": admitting.mute(at)}
     return Recovered(**seen, verified_seconds=_now())
 
 
@@ -174,15 +177,17 @@ def _routes(at: Reach, plan: RestorePlan) -> tuple[tuple[str, bool], ...]:
     return tuple(found)
 
 
+def _steps(names: tuple[str, ...]) -> list[StepRecord]:
+    return [step for step in steps.timeline(current().ledger, current().run.id) if step.name in names]
+
+
 def _since_start(names: tuple[str, ...]) -> float | None:
-    run = current().run
-    ends = [s.ended_at for s in steps.timeline(current().ledger, run.id) if s.name in names and s.ended_at]
-    return round((ends[-1] - run.started_at).total_seconds(), 3) if ends else None
+    ends = [step.ended_at for step in _steps(names) if step.ended_at]
+    return round((ends[-1] - current().run.started_at).total_seconds(), 3) if ends else None
 
 
-def _found(name: str) -> str:
-    run = current().run
-    return next((step.found for step in steps.timeline(current().ledger, run.id) if step.name == name), "")
+def _said(name: str) -> str:
+    return next((step.found for step in reversed(_steps((name,)))), "")
 
 
 def _now() -> float:

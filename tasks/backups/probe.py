@@ -9,7 +9,7 @@ from typing import TypeVar
 from blocks.errors import StandDown
 from tasks.backups.aims import aimed, settled
 from tasks.backups.decide_restore import surveyed, unfit
-from tasks.backups.looking import look, place_of, prove
+from tasks.backups.looking import locate, look, place_of, prove
 from tasks.backups.policies import DrillPolicy, TargetPolicy
 from tasks.backups.reach import SCRATCH, Reach
 from tasks.backups.state import DisasterPlan, Place, RestorePlan, View
@@ -32,6 +32,7 @@ def observe_backups(at: Reach, *, sized: bool = False) -> View:
 def observe_target(at: Reach, policy: TargetPolicy) -> View:
     """Look at everything, and read the WAL from the set that would be restored to where it ends."""
     view = look(at, [node.name for node in at.cluster.nodes])
+    view = view.model_copy(update={"point": locate(at, view, policy)})
     return view.model_copy(update={"proofs": prove(at, view, policy)})
 
 

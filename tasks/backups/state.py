@@ -58,6 +58,7 @@ class View(Frozen):
     recorded: Recorded | None = None
     copy_offsite: str = ""  #: the newest set of which there is a copy, when the repository holds none
     last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen
+    point: int | None = None  #: where the restore point is that is recovered to; None: nowhere, or none is wanted
     proofs: tuple[WalProof, ...] = ()
     unfinished: RestorePlan | None = None  #: of a restore that was cut off
     unfinished_disaster: DisasterPlan | None = None
@@ -69,8 +70,9 @@ class View(Frozen):
 
     @property
     def system_identifier(self) -> str:
-        """Say which cluster this is, as far as any node says; empty when none does."""
-        return next((place.system_identifier for place in self.places if place.system_identifier), "")
+        """Say which cluster this is: as any node says, else as its sets said last; empty when nobody knows."""
+        known = (place.system_identifier for place in self.places if place.system_identifier)
+        return next(known, self.last_seen[-1].system_identifier if self.last_seen else "")
 
     def place(self, name: str) -> Place | None:
         """Return the node called NAME."""
@@ -92,7 +94,9 @@ class Aim(Frozen):
 class TakePlan(Plan):
     """What is kept now, and what is expired then."""
 
-    volatile: ClassVar[frozenset[str]] = frozenset({"bytes", "expire", "keep_from", "forget_before", "set_id"})
+    volatile: ClassVar[frozenset[str]] = frozenset(
+        {"bytes", "expire", "keep_from", "forget_before", "set_id", "room_first"}
+    )
 
     target: str
     node: str
@@ -104,6 +108,7 @@ class TakePlan(Plan):
     bytes: int  #: about what will be copied
     expire: tuple[str, ...]  #: sets, in the order in which they go
     keep_from: int | None  #: WAL before this position goes with them
+    room_first: bool = False  #: they go before the new one is taken: it has no room beside them
     forget_before: AwareDatetime | None = None  #: older files go from restic, and copies of sets that are gone
     stream: bool
     anew: bool  #: the WAL stream has to begin anew: the history has forked since
@@ -169,8 +174,10 @@ class Recovered(Frozen):
     files_wrong: tuple[str, ...] = ()  #: which of them are missing, broken or other than they were
     routes: tuple[tuple[str, bool], ...] = ()  #: pooler or file, and whether it leads here
     services: tuple[tuple[str, str], ...] = ()  #: service, and what is wrong with it; empty: it works
+    mute: tuple[str, ...] = ()  #: services that have no way to say whether they work
     writable_seconds: float | None = None  #: since the run began
     verified_seconds: float | None = None
+    waited_seconds: float = 0.0  #: of these, for a person to approve
 
 
 class Brought(Frozen):

@@ -29,13 +29,13 @@ class Survey(Frozen):
         return self.path[-1].timeline
 
 
-def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int) -> Survey | str:
-    """Find the sets that lead to the target of POLICY; or say why there is none."""
+def survey(listing: Listing, policy: TargetPolicy, recorded_timeline: int, point: int | None = None) -> Survey | str:
+    """Find the sets that lead to the target of POLICY, a restore point being at POINT; or say why there is none."""
     if not listing.sets and listing.unreadable:
         return f"The repository holds no set whose record can be read; that of {listing.unreadable[-1]} is damaged."
     if not listing.sets:
         return "The repository holds no set: run backup-take while there is a database."
-    wanted = _wanted(policy)
+    wanted = _wanted(policy, point)
     if isinstance(wanted, str):
         return wanted
     try:
@@ -61,7 +61,7 @@ def moment_of(policy: TargetPolicy) -> datetime | None:
     return moment.astimezone(UTC) if moment and moment.tzinfo else moment
 
 
-def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
+def _wanted(policy: TargetPolicy, point: int | None) -> tuple[datetime | None, int | None] | str:
     if policy.target == "latest":
         return (None, None) if not policy.to else "For latest leave `to` empty, or choose another target."
     if not policy.to:
@@ -76,7 +76,7 @@ def _wanted(policy: TargetPolicy) -> tuple[datetime | None, int | None] | str:
             return None, lsn(policy.to)
         except ValueError:
             return f"`{policy.to}` is no position in the WAL: write it like 1/5A000028."
-    return None, None
+    return None, point
 
 
 def _named_timeline(listing: Listing, policy: TargetPolicy) -> int:
@@ -97,14 +97,16 @@ def _found(
         return _one(listing, policy.to, path)
     if position is not None:
         found = chains(listing, path, position, from_segment=wal.whole_from(position // size))
-        return found or _none_before(listing, f"the position {policy.to}")
+        what = "restore point" if policy.target == "name" else "position"
+        return found or _none_before(listing, f"the {what} {policy.to}")
     if moment is not None:
         found = _ended_by(listing, history, moment)
         return found or _none_before(listing, f"{moment:%Y-%m-%d %H:%M:%S} UTC")
     if policy.target == "name":
-        point = next((each for each in listing.sets if each.restore_point == policy.to), None)
-        found = _ended_by(listing, history, point.ended_at if point else None)
-        return found or "There is no good set before that restore point."
+        return (
+            f"There is no restore point `{policy.to}` in the WAL of the repository, from its oldest set of timeline "
+            f"{path[-1].timeline} on. If it was set a moment ago, run this again."
+        )
     found = chains(listing, path, None, from_segment=wal.whole_from(wal.last)) or _ended_by(listing, history, None)
     return found or f"No set of timeline {path[-1].timeline} is good: each is damaged, or what it builds on is missing."
 

@@ -19,6 +19,19 @@ def stream_wal(at: Reach, plan: TakePlan) -> str:
     return taking.stream(at, plan.node, plan.system_identifier, anew=plan.anew)
 
 
+def leave_room(_at: Reach, _plan: TakePlan) -> str:
+    """Leave what was expired: it was too old, and nobody needed it."""
+    return "nothing to take back"
+
+
+@act("Where the new set has no room beside what is too old, expire that first.", undo=leave_room)
+def make_room(at: Reach, plan: TakePlan) -> str:
+    """Expire what is expired at the end otherwise: by the same rules, which never let the last good sets go."""
+    if not plan.room_first:
+        return "there is room"
+    return at.repository.expire(plan.expire, plan.keep_from)
+
+
 def remove_part(at: Reach, _plan: TakePlan) -> str:
     """Remove what was copied so far."""
     return at.repository.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.repositories import F1, F2, I1, SIZE, flip, truncate
+from tests.repositories import F1, F2, I1, POINT, SIZE, flip, truncate
 
 pytestmark = pytest.mark.long
 
@@ -30,6 +30,17 @@ def test_wal_is_proven_up_to_where_a_timeline_was_left(past, records):
     proof = records.native.prove(1, records.set(F2).start_lsn, past.ends[5])
     assert (proof.broken, proof.end_lsn) == ("", past.ends[5])
     assert commit_before(proof, past, 5)
+
+
+def test_a_restore_point_is_found_where_it_was_set(past, records):
+    """Between two commits, from every set before it; nowhere else, and under no other name."""
+    native = records.native
+    for name in (F1, F2):
+        found = native.locate(POINT, 1, records.set(name).start_lsn, None)
+        assert past.ends[5] <= found < past.ends[6]
+    assert native.locate(POINT, 1, records.set(F1).start_lsn, records.set(F2).start_lsn) is None
+    for name in (POINT[:-1], f"{POINT}x", "", ".*"):
+        assert native.locate(name, 1, records.set(F2).start_lsn, past.ends[7]) is None
 
 
 @pytest.mark.parametrize("end", [None, 7])

@@ -58,6 +58,8 @@ def test_a_restore_waits_for_another_person_and_then_goes_back(ward: Ward) -> No
     ward.answer(run_id, "approve", "somebody else")
     run = ward.ended(run_id)
     assert run.outcome == Outcome.RECOVERED, run.why
+    assert run.report is not None
+    assert 0 < run.report["figures"]["waited_for_approval_seconds"] < run.report["figures"]["rto_writable_seconds"]
     assert lab.psql("n1", "SELECT client FROM orders WHERE client IN ('before', 'after')", "orders") == [("before",)]
 
 

@@ -24,9 +24,9 @@ Decide = Callable[[Cluster], Decision[MovePlan]]
 
 
 @contextmanager
-def cluster(ledger: Ledger) -> Iterator[Lab]:
+def cluster(ledger: Ledger, nodes: int = 3) -> Iterator[Lab]:
     """Bring up a lab, save its blocks, except the ledger's, which the test has, and record where its primary is."""
-    with Lab(fast=True, proxies=False) as lab:
+    with Lab(nodes=nodes, fast=True, proxies=False) as lab:
         for name, block in lab_blocks.describe(lab):
             if not isinstance(block, Ledger):
                 block.save(name, overwrite=True)

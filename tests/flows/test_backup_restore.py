@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from prefect import flow
 
+from blocks.backup_repository import BackupRepository
 from blocks.errors import StandDown
 from flows.backup_restore import backup_restore
 from flows.backup_take import backup_take
@@ -19,6 +20,7 @@ from tasks.backups.reach import reach
 from tasks.backups.restore_act import salvage_wal, stop_nodes
 from tasks.guard import approve
 from tasks.model import Report
+from tests.services import thief
 
 
 def restored(**policy):
@@ -40,6 +42,45 @@ def clients(lab) -> dict[str, int]:
     return dict(lab.psql("n1", "SELECT client, count(*) FROM orders GROUP BY 1 ORDER BY 1", "orders"))
 
 
+def add_and_locate(lab) -> str:
+    """Place orders, and more; give the position between them, when all of it is in the repository."""
+    add(lab, "before")
+    ((position,),) = lab.psql("n1", "SELECT pg_current_wal_insert_lsn()::text")
+    add(lab, "after")
+    lab.await_archived()
+    return position
+
+
+def lose_wal(lab) -> None:
+    """Let all WAL of the repository be gone as soon as services are stopped, and be back when they are started."""
+    block = BackupRepository.load("orders")
+    block.services = [*block.services, thief(block)]
+    block.save("orders", overwrite=True)
+    (lab.vault / "lost.wal").touch()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("since", ["the newest set", "the oldest set", "never"])
+def test_a_restore_point_is_found_before_anybody_is_stopped(orders, since) -> None:
+    """Also one that only the oldest set leads to; one that was never set is refused, and nothing was touched."""
+    backup_take("orders", return_state=True)
+    add(orders, "before")
+    if since != "never":
+        orders.psql("n1", "SELECT pg_create_restore_point('good')")
+    add(orders, "after")
+    if since == "the oldest set":
+        backup_take("orders", {"kind": "full"}, return_state=True)
+    orders.await_archived()
+    name, report = restored(target="name", to="good")
+    if since == "never":
+        assert (name, report.timeline) == ("Refused", ()), report.why
+        assert "There is no restore point `good` in the WAL" in report.why
+        assert {"n2", "n3"} <= set(orders.streaming("n1"))
+        return
+    assert name == "Recovered", report.why
+    assert clients(orders) == {"before": 100}
+
+
 def test_every_row_before_the_moment_is_there_and_none_after_it(orders) -> None:
     """Point in time is exact, the old directory is kept, a new set protects the new history, clients are led here."""
     backup_take("orders", return_state=True)
@@ -58,14 +99,16 @@ def test_every_row_before_the_moment_is_there_and_none_after_it(orders) -> None:
 
 @pytest.mark.long
 def test_a_restore_that_fails_gives_everything_back(orders) -> None:
-    """A point that was never set stops the recovery; the old directory returns, and everybody runs as before."""
+    """WAL that gets lost on the way stops the recovery; the old directory returns, and everybody runs as before."""
     backup_take("orders", return_state=True)
-    add(orders, "kept")
-    name, report = restored(target="name", to="never-set")
+    position = add_and_locate(orders)
+    lose_wal(orders)
+    name, report = restored(target="lsn", to=position)
     assert name == "Refused", report.why
     assert "recovery ended before" in report.why
-    assert clients(orders) == {"kept": 100}
+    assert clients(orders) == {"after": 100, "before": 100}
     assert orders.primaries() == ["n1"]
+    assert orders.psql("n1", "SELECT timeline_id FROM pg_control_checkpoint()") == [(1,)]
     assert {"n2", "n3"} <= set(orders.streaming("n1"))
     assert orders.psql("n1", "SHOW restore_command") == [("",)]
 

@@ -10,7 +10,7 @@ from pydantic import SecretStr
 from blocks.backup_repository import BackupRepository, ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
-from tests.flows.test_backup_restore import add, clients
+from tests.flows.test_backup_restore import add, add_and_locate, clients, lose_wal
 from tests.lab.records import record
 
 RESOURCE = "recovery.postgres.orders"
@@ -78,17 +78,18 @@ def test_a_lost_repository_is_brought_back_from_its_copy_first(orders) -> None:
 def test_a_recovery_that_failed_is_not_taken_for_a_server_that_is_only_down(orders) -> None:
     """Its copy had no old directory to give the place back to; it leaves the place, and the next run restores again."""
     backup_take("orders", return_state=True)
-    add(orders, "archived")
+    position = add_and_locate(orders)
     record(orders_ledger(), RESOURCE, orders)
-    orders.await_archived()
     for node in orders.nodes:
         orders.destroy(node)
-    name, report = recovered(target="name", to="never-set")
+    lose_wal(orders)
+    name, report = recovered(target="lsn", to=position)
     assert (name, "recovery ended before" in report.why) == ("Refused", True), report.why
     assert not orders.nodes["n1"].data.exists()
+    (orders.vault / "lost.wal").unlink()
     name, report = recovered()
     assert (name, report.plan.way) == ("Recovered", "restore"), report.why
-    assert clients(orders) == {"archived": 100}
+    assert clients(orders) == {"after": 100, "before": 100}
 
 
 @pytest.mark.long

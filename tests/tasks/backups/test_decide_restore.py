@@ -37,7 +37,7 @@ END = "the last record of the WAL, 0/9800000, whose last commit is of 2026-11-29
 
 
 def decided(policy=None, *places, **seen):
-    return decide_restore(view(*places, **{"kept": KEPT} | seen), RestorePolicy(**policy or {}))
+    return decide_restore(view(*places, **{"kept": KEPT, "point": at(9)} | seen), RestorePolicy(**policy or {}))
 
 
 def time(minutes: float) -> dict[str, str]:
@@ -139,6 +139,13 @@ def test_when_nothing_was_committed_since_the_set_a_moment_after_it_is_the_end_o
         (time(0.5), {"kept": HOLE, "proofs": (proof(6.5),)}, "1 files are missing): nothing later can be had"),
         (time(0.5), {"kept": listing(*SETS, receiver=DEAD)}, "is of 2026-11-29 11:59:00.000000 UTC: nothing later"),
         (time(0.5), {"kept": listing(*SETS, receiver=None)}, "nothing later can be had"),
+        ({"target": "name", "to": "x"}, {"point": None}, "There is no restore point `x` in the WAL"),
+        ({"target": "name", "to": "x"}, {"point": at(9.6)}, "up to 0/9800000 only, and x is at 0/9999999"),
+        (
+            {},
+            {"kept": listing(*SETS, system_identifier="88"), "last_seen": SETS},
+            "of another cluster (88, this is 77)",
+        ),
         ({}, {"proofs": ()}, "The WAL after the set could not be read"),
     ],
 )
@@ -220,6 +227,24 @@ def test_everybody_whose_host_is_reached_is_stopped():
     plan = decided({}, primary("n1"), standby("n2"), down("n3"), down("n4", reachable=False)).plan
     assert plan.others == ("n1", "n2", "n3")
     assert (plan.running, plan.was_primary, plan.dead) == (("n1", "n2"), "n1", ("n4",))
+
+
+def test_a_cluster_of_which_nothing_is_left_is_known_by_its_sets():
+    """No node says any more who it is; the repository of another cluster is still not restored in its place."""
+    lost = gone("n1", system_identifier="")
+    decision = decided({}, lost, kept=listing(*SETS, system_identifier="88"), last_seen=SETS)
+    assert "of another cluster (88, this is 77)" in decision.why
+    assert decided({}, lost, last_seen=SETS).verdict == "go"
+
+
+def test_whoever_a_run_that_died_has_stopped_is_to_run_again():
+    """When this run is taken back as well, nobody else remembers."""
+    died = decided({}, primary("n1"), standby("n2")).plan
+    plan = decided({}, down("n1"), down("n2"), unfinished=died).plan
+    assert (plan.running, plan.was_primary) == (("n1", "n2"), "n1")
+    plan = decided({}, down("n1"), primary("n2"), unfinished=died).plan
+    assert (plan.running, plan.was_primary) == (("n2",), "n2")
+    assert decided({}, down("n1")).plan.running == ()
 
 
 @pytest.mark.parametrize(

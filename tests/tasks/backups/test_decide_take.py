@@ -71,6 +71,38 @@ def test_an_incremental_set_does_not_need_the_room_of_a_full_one():
     assert "10 MB are free" in tight.why
 
 
+OLDEST = (a_set("f1", 2, days=90), a_set("f2", 3, days=60), a_set("f3", 4, days=40), a_set("f4", 8, days=9))
+
+
+def full(free: int, sets=OLDEST, **more):
+    kept = listing(*sets, free_bytes=free, **more)
+    return decide_take(view(kept=kept), BackupPolicy(keep_fulls=1))
+
+
+def test_in_a_full_repository_what_is_too_old_goes_first():
+    """Expiry comes after the backup; where that has no room it would never come."""
+    assert not full(2 * GIGABYTE).plan.room_first
+    plan = full(GIGABYTE // 2).plan
+    assert (plan.room_first, plan.expire) == (True, ("f2", "f1"))
+    assert plan.loss.startswith("2 old sets are expired first, to make room for this one: f2, f1; f3 stays")
+
+
+@pytest.mark.parametrize(
+    ("sets", "more", "says"),
+    [
+        (OLDEST[1:], {}, "the sets that are too old (f2) hold 1024 MB, which is too little"),
+        (OLDEST[2:], {}, "no set in it may be expired"),
+        (OLDEST, {"frozen": "a disaster"}, "nothing may be expired now (a disaster)"),
+        ((OLDEST[0], OLDEST[1].model_copy(update={"in_use": ("r",)}), *OLDEST[2:]), {}, "(f1) hold 1024 MB"),
+    ],
+)
+def test_a_repository_that_stays_full_is_refused_with_what_could_go(sets, more, says):
+    """Nothing goes for a backup that fails all the same."""
+    decision = full(10 * MEGABYTES, sets, **more)
+    assert decision.verdict == "refuse"
+    assert f"10 MB are free in the repository; {says}" in decision.why
+
+
 def test_what_is_too_old_is_expired_with_the_plan():
     """The plan names what goes and why what is old stays."""
     kept = listing(a_set("f1", 2, days=90), a_set("f2", 3, days=60), a_set("f3", 4, days=40), a_set("f4", 8, days=1))

@@ -200,9 +200,18 @@ def test_the_three_times_are_told_in_a_sentence():
     assert sum_up(PLAN, back(answers=False), figures) == ""
 
 
+def test_the_wait_for_an_approval_is_a_figure_of_its_own():
+    """It is part of each time, and says nothing of the recovery itself."""
+    after = back(waited_seconds=6.5)
+    figures = figures_of(PLAN, after, SAFE)
+    assert figures["waited_for_approval_seconds"] == 6.5
+    assert "protected again after 12.0 s, of which it waited 6.5 s for an approval;" in sum_up(PLAN, after, figures)
+    assert "waited_for_approval_seconds" not in figures_of(PLAN, back(), SAFE)
+
+
 def test_what_was_not_looked_at_is_said():
     """A fall-back, an index that nobody compared, rows nobody had counted, standbys that do not follow."""
-    after = back(fallen_back=("s9",), check_problem="amcheck is not installed")
+    after = back(fallen_back=("s9",), mute=("shop",), check_problem="amcheck is not installed")
     said = " ".join(unlooked_restored(PLAN, after))
     for part in (
         "s9 is damaged",
@@ -210,6 +219,7 @@ def test_what_was_not_looked_at_is_said():
         "nobody had counted",
         "n2 do not follow",
         "stripe-replay",
+        "Whether shop works",
     ):
         assert part in said
     assert "nobody had counted" not in " ".join(unlooked_restored(SET_PLAN, back()))

@@ -39,14 +39,21 @@ def bases(found: Survey | str) -> list[str]:
         (moment(3), ["s1"]),
         (to("lsn", shown(at(9))), ["s3", "s2", "s1"]),
         (to("lsn", shown(at(6))), ["s2", "s1"]),
-        (to("name", "point-3"), ["s3", "s2", "s1"]),
-        (to("name", "before-the-migration"), ["s3", "s2", "s1"]),
         (to("set", "s2"), ["s2"]),
     ],
 )
 def test_a_recovery_begins_with_the_newest_set_before_its_target(policy, begins):
     """The newest replays least; every older one is there to fall back to."""
     assert bases(survey(listing(*THREE), policy, 1)) == begins
+
+
+def test_a_recovery_to_a_restore_point_begins_before_it():
+    """A set that was taken after it has passed it already; one that it was set with has not."""
+    named = to("name", "before-the-migration")
+    assert bases(survey(listing(*THREE), named, 1, point=at(9))) == ["s3", "s2", "s1"]
+    assert bases(survey(listing(*THREE), named, 1, point=THREE[2].end_lsn)) == ["s3", "s2", "s1"]
+    assert bases(survey(listing(*THREE), named, 1, point=at(6))) == ["s2", "s1"]
+    assert "ends before the restore point before-the-migration" in survey(listing(*THREE), named, 1, point=at(1))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +67,7 @@ def test_a_recovery_begins_with_the_newest_set_before_its_target(policy, begins)
         (listing(*THREE), to("lsn", "5A000028"), "no position in the WAL"),
         (listing(*THREE), moment(4), "the oldest set, s1, ended at 2026-11-26 12:00:00 UTC"),
         (listing(*THREE), to("lsn", shown(at(1))), "the oldest set, s1, ended"),
+        (listing(*THREE), to("name", "x"), "no restore point `x` in the WAL of the repository, from its oldest set"),
         (listing(*THREE), to("set", "s9"), "holds no set s9; its newest is s3"),
         (listing(THREE[0].model_copy(update={"bad": "a bit"})), to("set", "s1"), "cannot be used: a bit"),
         (listing(THREE[0].model_copy(update={"bad": "a bit"})), LATEST, "No set of timeline 1 is good"),
