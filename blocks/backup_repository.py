@@ -188,6 +188,11 @@ class Scratch(Block):
     port: Port = Field(default=54399, description="Port for that server; nobody else may use it.")
     bin_directory: AbsolutePath = Field(description="Directory of the binaries of PostgreSQL there.")
     control: NodeControl = Field(default_factory=LocalControl)
+    services: list[Service] = Field(
+        default_factory=list,
+        description="What a drill with `services` starts against the copy, in this order, and stops again. Their "
+        "commands find the copy in PGHOST and PGPORT; they must send nothing to anybody else.",
+    )
     keep_free_bytes: int = Field(
         default=2**30, ge=0, description="Bytes that a drill leaves free on that disk; it does not begin otherwise."
     )
@@ -196,4 +201,6 @@ class Scratch(Block):
     def _is_no_root(self) -> Self:
         if self.directory.strip("/").count("/") == 0:
             raise ValueError(f"{self.directory} is too near the root to be emptied: give a folder for drills alone.")
+        if left := [each.name for each in self.services if not (each.start and each.stop)]:
+            raise ValueError(f"{', '.join(left)}: a drill leaves nothing, so give the command that stops it as well.")
         return self

@@ -21,7 +21,7 @@ from prefect import flow
 
 from flows.procedure import concludes
 from tasks.backups.decide_drill import decide_drill
-from tasks.backups.drill_act import clear_scratch, fetch_into_scratch, recover_copy
+from tasks.backups.drill_act import clear_scratch, fetch_into_scratch, recover_copy, serve_copy
 from tasks.backups.judge import figures_of, judge_drill, sum_up, unlooked_restored
 from tasks.backups.outcome_probe import observe_recovered
 from tasks.backups.policies import DrillPolicy
@@ -60,6 +60,7 @@ def backup_drill(
 
     fetch_into_scratch(at, plan)
     recover_copy(at, plan)
+    serve_copy(at, plan)
     after = observe_recovered(at, plan)
     clear_scratch(at, plan)
 

@@ -37,6 +37,7 @@ def decide_drill(view: View, policy: DrillPolicy, place: Place) -> Decision[Rest
                 "what": policy.what,
                 "wal_problem": _wal_problem(view, made),
                 "deep": policy.deep,
+                "services": policy.services,
                 "protect": False,
             }
         )
@@ -54,4 +55,4 @@ def _dump(view: View, policy: DrillPolicy, place: Place) -> Decision[RestorePlan
     plan = made if isinstance(made, str) else from_dump(view, policy, place, made)
     if isinstance(plan, str):
         return Decision.refuse(plan)
-    return Decision.go(RestorePlan(**plan | {"what": policy.what, "deep": policy.deep}))
+    return Decision.go(RestorePlan(**plan | {"what": policy.what, "deep": policy.deep, "services": policy.services}))

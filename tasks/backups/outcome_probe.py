@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 from blocks.backup_records import BackupSet
+from blocks.backup_repository import Service
 from blocks.errors import SalvorError
 from blocks.ledger import steps
 from blocks.ledger.records import StepRecord
-from tasks.backups import admitting, outside
+from tasks.backups import outside, serving
 from tasks.backups.facts import count, databases
 from tasks.backups.files import compare_files
 from tasks.backups.reach import SCRATCH, SQL, Reach
@@ -51,8 +52,9 @@ def observe_recovered(at: Reach, plan: RestorePlan) -> Recovered:
     for found in each((_last_commit, _counted, _compared), lambda look: look(at, plan)).values():
         seen |= found
     if plan.node != SCRATCH:
-        services = admitting.ailing(at, _said("admit"))
-        seen |= {"routes": _routes(at, plan), "services": services, "mute": admitting.mute(at)}
+        seen |= {"routes": _routes(at, plan)} | _served(at.block.services, "admit")
+    elif plan.services:
+        seen |= _served(at.services, "serve-copy")
     return Recovered(**seen, verified_seconds=_now())
 
 
@@ -156,6 +158,10 @@ def _files(at: Reach, plan: RestorePlan, chain: tuple[str, ...]) -> dict[str, An
     except SalvorError as error:
         return {"files_wrong": (str(error),)}
     return {"files": said, "files_wrong": wrong}
+
+
+def _served(services: list[Service], started_by: str) -> dict[str, Any]:
+    return {"services": serving.ailing(services, _said(started_by)), "mute": serving.mute(services)}
 
 
 def _routes(at: Reach, plan: RestorePlan) -> tuple[tuple[str, bool], ...]:

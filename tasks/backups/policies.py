@@ -115,6 +115,10 @@ class DrillPolicy(TargetPolicy):
         "target: what `target` and `to` say. dump: the newest logical copy, loaded into an empty server.",
     )
     days: float = Field(default=7.0, gt=0, le=366, description="moment: how many days back it may lie.")
+    services: bool = Field(
+        default=False,
+        description="Start the services of the scratch folder's block against the copy, and ask each whether it works.",
+    )
     overdue_days: float = Field(
         default=8.0, gt=0, le=366, description="Say so when no drill has passed for so many days before this one."
     )

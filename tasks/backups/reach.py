@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blocks.backup_repository import BackupRepository, Scratch
+from blocks.backup_repository import BackupRepository, Scratch, Service
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded
@@ -17,6 +17,7 @@ from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoeve
 from blocks.restic import Restic
 from blocks.restoring import Restoring
 from tasks import queries
+from tasks.backups import serving
 
 SQL = queries.load(Path(__file__).with_name("queries.sql"))
 #: Seconds a statement may take that is no part of a wait.
@@ -81,6 +82,11 @@ class Reach:
         node = self.node(name)
         beside = node.data_directory if name == SCRATCH else f"{node.data_directory}.salvor-restore"
         return Restoring(node, self.block.directory, beside)
+
+    @property
+    def services(self) -> list[Service]:
+        """Give what a drill starts against the copy."""
+        return serving.facing(self.scratch.services, self.scratch.host, self.scratch.port) if self.scratch else []
 
     def conninfo(self, name: str, dbname: str = "") -> str:
         """Give the address of a node, or of the scratch server, for Salvor."""

@@ -132,6 +132,7 @@ class RestorePlan(Plan):
     was_primary: str = ""  #: which of them took writes
     dead: tuple[str, ...] = ()  #: nodes whose host was not reached
     in_place: bool = True
+    services: bool = False  #: in a drill: those of the scratch folder are tried
     mongo: bool = False  #: the MongoDB of the set is restored as well
     files_into: str = ""  #: folder on the repository's host into which files are restored
     what: str = ""  #: in a drill: what is practised

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.backup_repository import BackupRepository, Scratch
+from blocks.backup_repository import BackupRepository, Scratch, Service
 from blocks.ledger import backups
 from flows.backup_drill import backup_drill
 from flows.backup_take import backup_take
@@ -89,6 +89,30 @@ def test_a_logical_copy_is_loaded_and_compared_and_a_damaged_one_fails(orders) -
     file.write_bytes(content)
     name, report = rehearsed(what="dump")
     assert (name, failing(report)) == ("Unverified", ["scratch takes writes."]), report.why
+    assert not list((orders.vault / "scratch").iterdir())
+
+
+@pytest.mark.long
+def test_services_are_tried_against_the_copy_and_stopped_again(orders) -> None:
+    """Each finds the copy, the second only when the first works; one that does not work fails the drill."""
+    backup_take("orders", return_state=True)
+    scratch, node = Scratch.load("orders"), orders.nodes["n1"]
+    note = orders.vault / "note"
+    shop = Service(
+        name="shop", start=f"echo $PGPORT >>{note}", stop=f"echo stopped >>{note}",
+        healthy=f"{node.bin}/pg_isready -q -h $PGHOST -p $PGPORT", healthy_seconds=5,
+    )  # fmt: skip
+    worker = shop.model_copy(update={"name": "worker", "healthy": "exit 3", "healthy_seconds": 1})
+    scratch.services = [shop]
+    scratch.save("orders", overwrite=True)
+    name, report = rehearsed(services=True)
+    assert name == "Recovered", (report.why, failing(report))
+    assert "shop works." in {each.claim for each in report.evidence}
+    assert note.read_text().split() == ["stopped", str(scratch.port), "stopped"]
+    scratch.services = [worker, shop]
+    scratch.save("orders", overwrite=True)
+    name, report = rehearsed(services=True)
+    assert (name, failing(report)) == ("Unverified", ["worker works.", "shop works."]), report.why
     assert not list((orders.vault / "scratch").iterdir())
 
 

@@ -9,7 +9,7 @@ from blocks.backup_repository import BackupRepository, Service
 from blocks.errors import StandDown
 from blocks.node_control import LocalControl
 from blocks.postgres import PostgresCluster, PostgresNode
-from tasks.backups import admitting
+from tasks.backups import admitting, serving
 from tasks.backups.decide_restore import decide_restore
 from tasks.backups.policies import RestorePolicy
 from tasks.backups.reach import Reach
@@ -52,7 +52,7 @@ def test_the_last_is_stopped_first_and_started_last(services: Services) -> None:
     said = admitting.admit(there, PLAN)
     assert said == "shop started; worker started"
     assert services.told() == ["shop started", "worker started"]
-    assert admitting.ailing(there, said) == ((SHOP, ""), (WORKER, ""))
+    assert serving.ailing(there.block.services, said) == ((SHOP, ""), (WORKER, ""))
 
 
 def test_one_that_does_not_listen_keeps_nobody_from_being_stopped(services: Services) -> None:
@@ -73,7 +73,7 @@ def test_what_depends_on_an_ill_one_is_not_started(services: Services, what: str
     assert said.endswith(UNSTARTED)
     assert "shop started" not in said
     why = "shop does not answer" if what == "shop.sick" else "shop was not started: shop has no licence"
-    assert admitting.ailing(there, said) == ((SHOP, why), (WORKER, UNSTARTED))
+    assert serving.ailing(there.block.services, said) == ((SHOP, why), (WORKER, UNSTARTED))
 
 
 @pytest.mark.parametrize("ill", [SHOP, WORKER])
@@ -82,16 +82,16 @@ def test_one_that_cannot_say_whether_it_works_is_believed_when_its_start_fails(s
     there = at(services, mute=ill)
     admitting.hold(there, PLAN)
     services.befall(f"{ill}.broken")
-    found = dict(admitting.ailing(there, admitting.admit(there, PLAN)))
+    found = dict(serving.ailing(there.block.services, admitting.admit(there, PLAN)))
     assert found[ill] == f"{ill} was not started: {ill} has no licence"
-    assert admitting.mute(there) == (ill,)
+    assert serving.mute(there.block.services) == (ill,)
 
 
 def test_one_that_works_already_need_not_be_started(services: Services) -> None:
     """What it says of itself counts for more than what its start says."""
     there = at(services)
     services.befall("shop.broken")
-    assert dict(admitting.ailing(there, admitting.admit(there, PLAN))) == {SHOP: "", WORKER: ""}
+    assert dict(serving.ailing(there.block.services, admitting.admit(there, PLAN))) == {SHOP: "", WORKER: ""}
 
 
 def test_on_the_way_back_each_is_started_and_who_does_not_come_is_named(services: Services) -> None:
