@@ -189,11 +189,11 @@ class BackupRepository(Block):
     def _has_one_engine(self) -> Self:
         if self.pgbackrest.stanza and self.restic.offsite:
             raise ValueError(
-                "restic cannot copy offsite what pgBackRest holds: let pgBackRest itself keep it elsewhere (repo1-type), "
-                "or leave its stanza empty."
+                "restic cannot copy offsite what pgBackRest holds: let pgBackRest keep it elsewhere (repo1-type), or "
+                "leave its stanza empty."
             )
         if self.pgbackrest.stanza and not self.stream_wal:
-            raise ValueError("A set of pgBackRest holds no WAL, and cannot be restored without it: turn stream_wal on.")
+            raise ValueError("A set of pgBackRest holds no WAL, and is of no use without it: turn stream_wal on.")
         return self
 
 
