@@ -2,7 +2,7 @@
 PYTHON := .venv/bin/python
 PLANE := $(PYTHON) -m flows.triggers.plane
 PORTS = $(if $(PORT),--port $(PORT)) $(if $(RECEIVER_PORT),--receiver-port $(RECEIVER_PORT))
-SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client openssh-sftp-server restic redis-tools redis-server
+SERVERS := pgbouncer prometheus-alertmanager etcd-server chromium openssh-client openssh-sftp-server restic redis-tools redis-server postgresql-15 pgbackrest
 
 .PHONY: install up down status lab lab-stripe lab-break-stripe lab-break-data lab-break-disaster fake-stripe demo demo-disaster test drills check bench-failover bench-stripe bench-consistency bench-backup
 

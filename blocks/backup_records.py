@@ -79,6 +79,7 @@ class BackupSet(Record):
     bytes: int  #: what the set takes in the repository
     restored_bytes: int  #: what it takes when it is restored
     manifest_sha256: str
+    label: str = ""  #: what pgBackRest calls it, which holds its files; empty: they lie beside the record
     restore_point: str = ""  #: name of the point in the WAL that the facts belong to
     facts: tuple[Fact, ...] = ()
     files: tuple[KeptFile, ...] = ()
@@ -99,6 +100,20 @@ class BackupSet(Record):
     def good(self) -> bool:
         """Whether every byte of it was found as it was written, and nothing bad was found since."""
         return self.verified_at is not None and not self.bad
+
+
+class Taken(Record):
+    """What a backup has made, before it is a set."""
+
+    system_identifier: str
+    major: int
+    timeline: int
+    start_lsn: int
+    end_lsn: int
+    bytes: int
+    restored_bytes: int = 0  #: when that is not the same
+    manifest_sha256: str
+    label: str = ""  #: what pgBackRest calls it
 
 
 class Receiver(Record):

@@ -7,7 +7,7 @@ import shlex
 from typing import Self
 
 from prefect.blocks.core import Block
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from blocks.addresses import AbsolutePath, Host, Port
 from blocks.node_control import LocalControl, NodeControl
@@ -83,6 +83,37 @@ class ResticPlace(BaseModel):
         return shlex.split(self.environment.get_secret_value())
 
 
+class PgBackRest(BaseModel):
+    """pgBackRest in the place of pg_basebackup: it holds the files of the sets, in a repository of its own."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    stanza: str = Field(
+        default="",
+        pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$|^$",
+        description="Stanza of pgBackRest that takes the next set; empty: pg_basebackup does. Nobody else may use it. "
+        "Its configuration is yours (repo1-path or repo1-s3-..., pg1-path or pg1-host, encryption, process-max), on "
+        "the repository's host and on every host that is to be restored. Leave repo1-retention-full out: Salvor lets "
+        "sets go. The servers need no archive_mode, for WAL is streamed into this repository as ever.",
+    )
+    config: AbsolutePath | None = Field(
+        default=None, description="pgbackrest.conf on those hosts; empty: where pgBackRest looks for it itself."
+    )
+    program: str = Field(
+        default="pgbackrest", min_length=1, description="pgBackRest's program on those hosts, by name or with its path."
+    )
+
+    @field_validator("config", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return value or None
+
+    @property
+    def values(self) -> dict[str, str]:
+        """Give what its scripts need to know."""
+        return {"STANZA": self.stanza, "CONFIG": self.config or "", "PROGRAM": self.program}
+
+
 class BackupRepository(Block):
     """Where the backups of a cluster are kept, and what belongs to a whole set."""
 
@@ -153,6 +184,11 @@ class BackupRepository(Block):
     restic: ResticPlace = Field(
         default_factory=ResticPlace, description="Where files and Redis are kept, and a copy of the sets if wanted."
     )
+    pgbackrest: PgBackRest = Field(
+        default_factory=PgBackRest,
+        description="pgBackRest for the files of the sets: for databases that are large, or whose sets are to be kept "
+        "in S3, encrypted, or incremental before PostgreSQL 17.",
+    )
     version_command: str = Field(
         default="", description="Command on the repository's host that prints the version of the application."
     )
@@ -171,6 +207,17 @@ class BackupRepository(Block):
     def _is_elsewhere(self) -> Self:
         if self.restic.offsite and f"{self.restic.repository}/".startswith(f"{self.directory}/"):
             raise ValueError(f"{self.restic.repository} is no other place than the repository: give restic another.")
+        return self
+
+    @model_validator(mode="after")
+    def _has_one_engine(self) -> Self:
+        if self.pgbackrest.stanza and self.restic.offsite:
+            raise ValueError(
+                "restic cannot copy offsite what pgBackRest holds: let pgBackRest keep it elsewhere (repo1-type), or "
+                "leave its stanza empty."
+            )
+        if self.pgbackrest.stanza and not self.stream_wal:
+            raise ValueError("A set of pgBackRest holds no WAL, and is of no use without it: turn stream_wal on.")
         return self
 
 

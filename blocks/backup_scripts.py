@@ -6,7 +6,8 @@ R is the directory of the repository, B that of the binaries. What is in the rep
     frozen                        why nothing may be expired now
     sets/<id>/set.json            a whole set; written last, so what has none is none
     sets/<id>/facts.json          what was counted; apart, because it is most of what is known of thousands of sets
-    sets/<id>/{data,nodes}        what was kept;  bad, verified, offsite, in-use/<run>: what was found since
+    sets/<id>/data                the files, or the label of what pgBackRest holds
+    sets/<id>/nodes               each one's configuration;  bad, verified, offsite, in-use/<run>: found since
     sets/.<id>.part/              a set that grows, or was left behind by a run that died
     wal/<stream>/                 WAL; every stream began with an empty folder, so that none can spoil another
 """
@@ -14,6 +15,8 @@ R is the directory of the repository, B that of the binaries. What is in the rep
 from __future__ import annotations
 
 from typing import Final
+
+from blocks.pgbackrest_scripts import FORGET
 
 LOGIN: Final = """
 IFS= read -r PGPASSWORD || :
@@ -35,13 +38,21 @@ touch "$R/.writable.$$" && rm "$R/.writable.$$" || refuse "the repository $R can
 """
 
 # What a run that died has left is ended by its process group and removed: the lease says that nobody else is at work.
+END: Final = """
+for part in "$R"/sets/.*.part; do
+  [ -d "$part" ] || continue
+  name=${part##*/.}; name=${name%.part}
+  group=$(cat "$part/group" 2>/dev/null)
+  for p in $(ps -o pid= -g "${group:-none}" 2>/dev/null); do
+    case $(tr '\\000' ' ' 2>/dev/null <"/proc/$p/cmdline") in *"$part"*|*"salvor=$name"*) kill -KILL "$p";; esac
+  done
+done
+"""
+PARTS: Final = 'ls -d "$R"/sets/.*.part 2>/dev/null | sed "s,.*/,,"\n'
 CLEAR: Final = """
 for part in "$R"/sets/.*.part; do
   [ -d "$part" ] || continue
-  group=$(cat "$part/group" 2>/dev/null)
-  for p in $(ps -o pid= -g "${group:-none}" 2>/dev/null); do
-    case $(tr '\\000' ' ' 2>/dev/null <"/proc/$p/cmdline") in *"$part"*) kill -KILL "$p";; esac
-  done
+  case " $SPARE " in *" ${part##*/} "*) continue;; esac
   rm -rf "$part" && echo "removed ${part##*/}"
 done
 """
@@ -67,7 +78,7 @@ echo "ranges: $(sed -n '/^"WAL-Ranges"/,/^\\]/p' "$part/data/backup_manifest" | 
 PUT: Final = """
 umask 077
 part=$R/sets/.$I.part; at=$part/$NAME
-[ -f "$part/data/backup_manifest" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
+[ -d "$part/data" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
 mkdir -p "$(dirname "$at")" && cat >"$at" || exit 1
 [ "$(wc -c <"$at")" -eq "$BYTES" ] || refuse "$NAME did not arrive whole"
 """
@@ -90,6 +101,7 @@ VERIFY: Final = (
     + """
 set=$R/sets/$I
 [ -f "$set/set.json" ] || refuse "there is no set $I in $R"
+[ ! -f "$set/data/label" ] || refuse "pgBackRest holds the set $I: name its stanza in the repository's block"
 said=$("$B/pg_verifybackup" "$set/data" 2>&1); rc=$?
 if [ $rc -gt 1 ] || echo "$said" | grep -qE "$elsewhere"; then
   refuse "the set $I could not be read: $(echo "$said" | head -n 1)"
@@ -154,7 +166,9 @@ THAW: Final = 'rm -f "$R/frozen"\n'
 
 # The newest member of a chain goes first, and a set disappears by one rename: killed anywhere, what is left is whole.
 # A set that stays, because a run has come to restore from it, keeps all WAL: it was not counted on.
-EXPIRE: Final = """
+EXPIRE: Final = (
+    FORGET
+    + """
 [ ! -f "$R/frozen" ] || refuse "nothing may be expired now: $(head -n 1 "$R/frozen")"
 stays() { FIRST=""; echo "kept $set: a run restores from it"; }
 for set in $SETS; do
@@ -167,8 +181,12 @@ for set in $SETS; do
   fi
   echo "expired $set"
 done
-rm -rf "$R"/sets/.*.expired
+for set in "$R"/sets/.*.expired; do
+  LABEL=$(cat "$set/data/label" 2>/dev/null)
+  if [ -z "$LABEL" ] || forget; then rm -rf "$set"; else echo "pgBackRest keeps $LABEL for now: $said"; fi
+done
 gone=$([ -z "$FIRST" ] || find "$R/wal" -mindepth 2 -maxdepth 2 -type f -regex ".*/[0-9A-F]*\\(.partial\\)?" |
   awk -F/ -v first="$FIRST" 'length($NF) >= 24 && substr($NF, 9, 16) < first')
 echo "$gone" | xargs -r -d "\\n" rm -f && echo "$(echo "$gone" | grep -c .) files of WAL removed"
 """
+)

@@ -25,7 +25,7 @@ DUMP: Final = (
     + """
 umask 077
 part=$R/sets/.$I.part
-[ -f "$part/data/backup_manifest" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
+[ -d "$part/data" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
 mkdir -p "$part/dumps" && cd "$part/dumps" || exit 1
 "$B/pg_dump" -Fc -Z 1 --no-password -d "$FROM" -f "$FILE" >&2 && sync "$FILE" &&
   "$B/pg_restore" -f /dev/null "$FILE" >&2 || exit 1

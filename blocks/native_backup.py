@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import re
 
-from pydantic import BaseModel, ConfigDict
-
 from blocks import backup_scripts as sh
 from blocks import stream_scripts
 from blocks import wal_scripts as wal
 from blocks.backup_listing import inlet, listing, proof, sealed, wal_name
-from blocks.backup_records import BackupSet, Inlet, Listing, WalProof, lsn, shown
+from blocks.backup_records import BackupSet, Inlet, Listing, Taken, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
 from blocks.node_command import Completed
 from blocks.node_scripts import REFUSED, labelled, script
@@ -20,20 +18,6 @@ from blocks.postgres_rejoin import without_password
 SEGMENT_BYTES = 16 * 2**20
 SLOT = "salvor_archive"
 _RANGE = re.compile(r'"Timeline": (\d+), "Start-LSN": "([^"]+)", "End-LSN": "([^"]+)"')
-
-
-class Taken(BaseModel):
-    """What pg_basebackup has made, before it is a set."""
-
-    model_config = ConfigDict(frozen=True)
-
-    system_identifier: str
-    major: int
-    timeline: int
-    start_lsn: int
-    end_lsn: int
-    bytes: int
-    manifest_sha256: str
 
 
 class NativeRepository:
@@ -112,7 +96,7 @@ class NativeRepository:
 
     def clear(self, deadline: float = 60.0) -> str:
         """End and remove what a backup that died has left; only the holder of the lease may."""
-        return ", ".join(self._write(sh.CLEAR, deadline, "be cleared").out.splitlines())
+        return ", ".join(self._write(sh.END + sh.CLEAR, deadline, "be cleared", SPARE="").out.splitlines())
 
     def take(self, name: str, source: str, system_identifier: str, deadline: float, *, parent: str = "") -> Taken:
         """Copy the server at the conninfo SOURCE into the set NAME that grows, on top of the set PARENT if given."""
@@ -232,7 +216,8 @@ class NativeRepository:
     # --- how
 
     def _script(self, body: str, values: dict[str, str | int]) -> str:
-        return script(body, R=self.block.directory, B=self.block.bin_directory, **values)
+        fixed = {"R": self.block.directory, "B": self.block.bin_directory, **self.block.pgbackrest.values}
+        return script(body, **fixed, **values)
 
     def _run(self, body: str, deadline: float, what: str, **values: str | int) -> Completed:
         return self._proven(self.block.control.run(self._script(body, values), deadline), what)

@@ -9,11 +9,12 @@ from typing import Final
 
 from blocks.backup_scripts import ELSEWHERE
 from blocks.node_scripts import FIND_PROCESSES, LOOK
+from blocks.pgbackrest_scripts import RESTORE
 from blocks.rejoin_scripts import WRITTEN
 
 # Beside the copy every set is compared with its manifest, which costs nothing where there is a second processor. An
 # attempt that was killed goes on: a file whose size and time are those of the set was copied whole, for `cp` sets the
-# time last. What is built from increments cannot go on, and begins anew.
+# time last. What is built from increments cannot go on, and begins anew. What pgBackRest holds, it copies and proves.
 COPY: Final = (
     ELSEWHERE
     + """
@@ -24,6 +25,12 @@ if [ -e "$INTO" ] && [ "$(cat "$state" 2>/dev/null)" != "$CHAIN" ]; then
   rm -rf "$INTO"
 fi
 mkdir -p "$(dirname "$INTO")" && echo "$CHAIN" >"$state.part" && mv "$state.part" "$state" || exit 1
+LABEL=$(cat "$R/sets/${CHAIN##* }/data/label" 2>/dev/null)
+if [ -n "$LABEL" ]; then
+"""
+    + RESTORE
+    + """
+fi
 proofs=""
 for set in $CHAIN; do
   { "$B/pg_verifybackup" -q "$R/sets/$set/data" >"$INTO.proof-$set" 2>&1 </dev/null

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from blocks import restore_scripts as sh
 from blocks.backup_listing import wal_name
+from blocks.backup_repository import PgBackRest
 from blocks.errors import SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_scripts import labelled, script
@@ -31,11 +32,12 @@ class SetUnfit(SalvorError):  # noqa: N818 - named for what may have changed, as
 class Restoring:
     """One place where a set becomes a server: the directory of a node, or a scratch folder."""
 
-    def __init__(self, node: PostgresNode, repository: str, into: str) -> None:
-        """NODE runs it in its data directory; until it is finished it grows in INTO."""
+    def __init__(self, node: PostgresNode, repository: str, into: str, pgbackrest: PgBackRest | None = None) -> None:
+        """NODE runs it in its data directory; until it is finished it grows in INTO. PGBACKREST may hold the sets."""
         self.node = node
         self.grown = node.model_copy(update={"data_directory": into})
         self._values: dict[str, str | int] = {"R": repository, "INTO": into, "D": node.data_directory}
+        self._values |= (pgbackrest or PgBackRest()).values
 
     def look(self, deadline: float = 10.0) -> dict[str, str]:
         """Give what can be seen of the place from its host, by labels: see `PostgresNode.look` and PLACE."""

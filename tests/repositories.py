@@ -16,7 +16,7 @@ from uuid import uuid4
 from blocks.backup_listing import wal_name
 from blocks.backup_records import BackupSet, lsn
 from blocks.backup_repository import BackupRepository, Scratch
-from blocks.native_backup import SLOT, NativeRepository
+from blocks.native_backup import SLOT
 from blocks.node_control import CommandControl
 from blocks.postgres_node import PostgresNode
 from blocks.restoring import Restoring
@@ -38,7 +38,7 @@ class Copy:
         self.past, self.path = past, path
         given = {"directory": str(path), "bin_directory": str(past.node.bin), "control": past.control()}
         self.block = BackupRepository(**given | block)
-        self.native = NativeRepository(self.block)
+        self.native = self.reach.repository
 
     def remove(self) -> None:
         """Remove it, with all that a test has made beside it."""
@@ -59,7 +59,8 @@ class Copy:
     def restoring(self, folder: Path | None = None, before: str = "") -> Restoring:
         """Restore into FOLDER, else one of one's own; the shell BEFORE each script."""
         into = folder or self.path.with_name("scratch")
-        return Restoring(self.past.scratch_node(into, before), str(self.path), str(into))
+        node = self.past.scratch_node(into, before)
+        return Restoring(node, str(self.path), str(into), self.block.pgbackrest)
 
     def beside(self) -> Restoring:
         """Restore beside a data directory, whose place is then taken."""
@@ -83,9 +84,11 @@ class Copy:
         kept = BackupSet(
             id=name, kind="incremental" if parent else "full", parent=parent, system_identifier=past.system,
             began_at=began, ended_at=datetime.now(UTC), restored_bytes=made.bytes,
-            **made.model_dump(include={"major", "timeline", "start_lsn", "end_lsn", "bytes", "manifest_sha256"}),
+            **made.model_dump(exclude={"system_identifier", "restored_bytes"}),
         )  # fmt: skip
         self.native.commit(kept)
+        if made.label:  # its WAL is not in it
+            past.await_arrival()
         assert self.native.verify(kept) == ""
         return kept
 

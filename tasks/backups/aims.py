@@ -15,6 +15,9 @@ STREAM_SECONDS = 30.0
 
 def aimed(view: View, policy: TargetPolicy, made: Survey, *, accept_hole: bool) -> Aim | str:
     """Say where the recovery stops; or why it cannot get there."""
+    if made.first.label and not any(proof.end_lsn >= made.first.end_lsn for proof in view.proofs):
+        why = why_not(made, view.proofs[-1]) if view.proofs else ""
+        return f"The set {made.first.id} holds no WAL itself, and in the repository it cannot be read to its end{why}."
     if policy.target == "set":
         point = made.first.restore_point
         if not point:

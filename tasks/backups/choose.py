@@ -109,6 +109,13 @@ def along(archive: Archive, path: tuple[Leg, ...]) -> Wal:
     return Wal(first=numbers[0], last=numbers[-1], holes=holes) if numbers else Wal(last=-1)
 
 
+def has_wal(made: BackupSet, wal: Wal, segment_bytes: int) -> bool:
+    """Whether the WAL without which the set itself is of no use is there; pg_basebackup has put it into the set."""
+    first, last = made.start_lsn // segment_bytes, (made.end_lsn - 1) // segment_bytes
+    hole = wal.next_hole(first)
+    return not made.label or (last <= wal.last and (hole is None or last <= hole[0]))
+
+
 def chain_of(made: BackupSet, sets: dict[str, BackupSet]) -> Chain | None:
     """Give the sets that MADE is built from, the full one first; None when one is missing or bad."""
     chain = {made.id: made}
@@ -127,11 +134,12 @@ def chains(listing: Listing, path: tuple[Leg, ...], before: int | None, *, from_
     BEFORE: the set must end at or before this position. FROM_SEGMENT: WAL is whole only from there on.
     """
     sets = {each.id: each for each in listing.sets}
-    size = listing.archive.segment_bytes
+    size, wal = listing.archive.segment_bytes, along(listing.archive, path)
     usable = [
         (each, chain)
         for each in sets.values()
         if lies_on(each, path)
+        and has_wal(each, wal, size)
         and (before is None or each.end_lsn <= before)
         and each.start_lsn // size >= from_segment
         and (chain := chain_of(each, sets))

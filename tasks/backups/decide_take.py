@@ -33,7 +33,8 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
     if policy.kind == "incremental" and isinstance(parent, str):
         return Decision.refuse(f"An incremental set cannot be taken: {parent}.")
     plan = _plan(view, view.listing, primary, parent, policy)
-    need, freed = _need(view.listing, primary, parent), _freed(view.listing, plan)
+    need = WAL_BYTES if view.engine == "pgbackrest" else _need(view.listing, primary, parent)
+    freed = _freed(view.listing, plan)
     if view.listing.free_bytes >= need:
         return Decision.go(plan)
     if view.listing.free_bytes + freed >= need:
@@ -45,8 +46,8 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
 
 
 def _freed(listing: Listing, plan: TakePlan) -> int:
-    """Say how many bytes the sets hold that are too old; none that a run restores from."""
-    return sum(each.bytes for each in listing.sets if each.id in plan.expire and not each.in_use)
+    """Say how many bytes the sets hold here that are too old; none that a run restores from."""
+    return sum(e.bytes for e in listing.sets if e.id in plan.expire and not e.in_use and not e.label)
 
 
 def _first(plan: TakePlan) -> str:
@@ -93,16 +94,23 @@ def _parent(view: View, listing: Listing, primary: Place, policy: BackupPolicy) 
     """Give the set to build on, or why there is none."""
     if policy.kind == "full":
         return "a full one was asked for"
-    if not primary.summaries:
+    apart = view.engine == "pgbackrest"  # its sets build on none of pg_basebackup's, and those on none of its
+    if not apart and not primary.summaries:
         return f"{primary.name} keeps no WAL summaries (set summarize_wal = on, from PostgreSQL 17)"
     sets = {each.id: each for each in listing.sets}
     fit = [
         each
         for each in listing.sets
-        if each.good and each.timeline == primary.timeline and each.major == primary.major and chain_of(each, sets)
+        if bool(each.label) == apart
+        and each.good
+        and each.timeline == primary.timeline
+        and each.major == primary.major
+        and chain_of(each, sets)
     ]
     if not fit:
         return f"there is no good set of timeline {primary.timeline} to build on"
+    if apart and fit[-1].id != (newest := [each.id for each in listing.sets if each.label][-1]):
+        return f"pgBackRest builds on its newest set only, and {newest} is not good"
     full = sets[(chain_of(fit[-1], sets) or (fit[-1].id,))[0]]
     if policy.kind == "auto" and view.at - full.ended_at > timedelta(days=policy.full_every_days):
         return f"the newest full set is older than {policy.full_every_days:g} days"

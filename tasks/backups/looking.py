@@ -42,6 +42,7 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         listing=listing,
         problem=problem,
         streams=at.block.stream_wal,
+        engine="pgbackrest" if at.block.pgbackrest.stanza else "native",
         recorded=Recorded.model_validate(last.model_dump(include=set(Recorded.model_fields))) if last else None,
         last_seen=seen_before,
         copy_offsite=_copy_offsite(at) if listing is None or not listing.sets else "",

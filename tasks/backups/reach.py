@@ -11,6 +11,7 @@ from blocks.errors import Transient
 from blocks.filled_in import loaded
 from blocks.kept_files import HostFiles
 from blocks.native_backup import NativeRepository
+from blocks.pgbackrest import PgBackRestRepository
 from blocks.pgbouncer import PgBouncer
 from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
@@ -45,8 +46,8 @@ class Reach:
 
     @property
     def repository(self) -> NativeRepository:
-        """Give the repository with its tools."""
-        return NativeRepository(self.block)
+        """Give the repository with the tools that take its next set."""
+        return PgBackRestRepository(self.block) if self.block.pgbackrest.stanza else NativeRepository(self.block)
 
     @property
     def restic(self) -> Restic | None:
@@ -81,7 +82,7 @@ class Reach:
         """Say where a set becomes a server: beside a node's directory, or in the scratch folder itself."""
         node = self.node(name)
         beside = node.data_directory if name == SCRATCH else f"{node.data_directory}.salvor-restore"
-        return Restoring(node, self.block.directory, beside)
+        return Restoring(node, self.block.directory, beside, self.block.pgbackrest)
 
     @property
     def services(self) -> list[Service]:

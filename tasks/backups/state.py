@@ -55,6 +55,7 @@ class View(Frozen):
     listing: Listing | None = None  #: None: the repository could not be read
     problem: str = ""  #: why not
     streams: bool = True  #: WAL is to be streamed into the repository
+    engine: Literal["native", "pgbackrest"] = "native"  #: what takes the next set
     recorded: Recorded | None = None
     copy_offsite: str = ""  #: the newest set of which there is a copy, when the repository holds none
     last_seen: tuple[BackupSet, ...] = ()  #: what the repository held when it was last seen

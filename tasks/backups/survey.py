@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from blocks.backup_records import BackupSet, Listing, lsn
-from tasks.backups.choose import Leg, NoHistory, Wal, along, chain_of, chains, lies_on, path_to, timeline_of
+from tasks.backups.choose import Leg, NoHistory, Wal, along, chain_of, chains, has_wal, lies_on, path_to, timeline_of
 from tasks.backups.policies import TargetPolicy
 from tasks.backups.state import Chain
 from tasks.model import Frozen
@@ -94,7 +94,7 @@ def _found(
     (path, wal), (moment, position) = history, wanted
     size = listing.archive.segment_bytes
     if policy.target == "set":
-        return _one(listing, policy.to, path)
+        return _one(listing, policy.to, path, wal)
     if position is not None:
         found = chains(listing, path, position, from_segment=wal.whole_from(position // size))
         what = "restore point" if policy.target == "name" else "position"
@@ -121,13 +121,15 @@ def _ended_by(listing: Listing, history: tuple[tuple[Leg, ...], Wal], moment: da
     return tuple(each for each in found if begins[each] >= whole) or tuple(found)
 
 
-def _one(listing: Listing, name: str, path: tuple[Leg, ...]) -> tuple[Chain, ...] | str:
+def _one(listing: Listing, name: str, path: tuple[Leg, ...], wal: Wal) -> tuple[Chain, ...] | str:
     made = next((each for each in listing.sets if each.id == name), None)
     if made is None:
         return f"The repository holds no set {name}; its newest is {listing.sets[-1].id}."
     chain = chain_of(made, {each.id: each for each in listing.sets})
     if chain is None:
         return f"The set {name} cannot be used: {made.bad or 'a set that it builds on is missing or bad'}."
+    if not has_wal(made, wal, listing.archive.segment_bytes):
+        return f"The set {name} holds no WAL itself, and some that it needs is missing from the repository."
     return (chain,) if lies_on(made, path) else f"The set {name} is not on timeline {path[-1].timeline}."
 
 

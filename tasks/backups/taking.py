@@ -8,9 +8,9 @@ from contextlib import suppress
 from contextvars import copy_context
 from datetime import UTC, datetime
 
-from blocks.backup_records import BackupSet, Fact
+from blocks.backup_records import BackupSet, Fact, Taken
 from blocks.errors import SalvorError, StandDown
-from blocks.native_backup import SLOT, Taken
+from blocks.native_backup import SLOT
 from blocks.postgres_host import ScriptFailed
 from tasks.backups import dumping, files, offsite
 from tasks.backups.facts import count
@@ -79,8 +79,9 @@ def take(at: Reach, plan: TakePlan) -> str:
         began_at=began,
         ended_at=datetime.now(UTC),
         bytes=made.bytes,
-        restored_bytes=max(made.bytes, plan.bytes),
+        restored_bytes=max(made.bytes, made.restored_bytes, plan.bytes),
         manifest_sha256=made.manifest_sha256,
+        label=made.label,
         restore_point=point,
         facts=tuple(Fact(name=n, before=before[n], after=after[n]) for n in sorted(before) if n in after),
         nodes=nodes,

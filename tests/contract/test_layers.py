@@ -19,6 +19,7 @@ PURE_FILES = {
     "blocks/backup_listing.py",
     "blocks/backup_records.py",
     "blocks/errors.py",
+    "blocks/pgbackrest_says.py",
     "blocks/ledger/records.py",
     "blocks/rules.py",
     *(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from prefect import flow
 
@@ -24,9 +25,9 @@ Decide = Callable[[Cluster], Decision[MovePlan]]
 
 
 @contextmanager
-def cluster(ledger: Ledger, nodes: int = 3) -> Iterator[Lab]:
+def cluster(ledger: Ledger, **more: Any) -> Iterator[Lab]:
     """Bring up a lab, save its blocks, except the ledger's, which the test has, and record where its primary is."""
-    with Lab(nodes=nodes, fast=True, proxies=False) as lab:
+    with Lab(fast=True, proxies=False, **more) as lab:
         for name, block in lab_blocks.describe(lab):
             if not isinstance(block, Ledger):
                 block.save(name, overwrite=True)

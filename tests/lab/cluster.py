@@ -39,12 +39,14 @@ class Lab(Breaks):
         proxies: bool = True,
         fast: bool = False,
         leash: bool = True,
+        debian: Path | None = None,
     ) -> None:
         """Describe a lab; nothing is started.
 
         ROOT is made by the lab, must be enterable by the database's user, and is removed with it (None: a new
         temporary folder). SYNC: one standby must confirm each commit. PROXIES: a front per node, so that it can be
         cut off. FAST: no fsync; for tests that measure nothing. LEASH: the lab ends when this process does.
+        DEBIAN: binaries of another PostgreSQL, for a program that logs in by a socket.
         """
         self.root = place() if root is None else root
         self.account = unprivileged()
@@ -60,6 +62,7 @@ class Lab(Breaks):
             "sync": sync and nodes > 1,
             "fast": fast,
             "owner": os.getpid() if leash else None,
+            "debian": str(debian or ""),
         }
         self.assemble()
 
@@ -119,7 +122,7 @@ class Lab(Breaks):
             raise RuntimeError(
                 f"The user {self.account.name} cannot enter {self.root}; choose another folder for the lab."
             )
-        self.spec["bin"] = str(binaries(self.account, self.root))
+        self.spec["bin"] = self.spec["debian"] or str(binaries(self.account, self.root))
         (self.root / "lab.json").write_text(json.dumps(self.spec))
         self.assemble()
         (self.root / "jobs").mkdir()
@@ -155,7 +158,7 @@ class Lab(Breaks):
     def _start_nodes(self) -> None:
         first, *others = self.nodes.values()
         first.initialise()
-        first.configure(fast=self.spec["fast"])
+        first.configure(fast=self.spec["fast"], socket=bool(self.spec["debian"]))
         for other in others:
             other.copy_from(first)
             other.configure(fast=self.spec["fast"])

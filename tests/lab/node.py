@@ -23,10 +23,8 @@ port = {port}
 unix_socket_directories = ''
 shared_buffers = 32MB
 dynamic_shared_memory_type = mmap  # inside the data directory, so that a SIGKILL leaves nothing in /dev/shm
-io_method = sync
 wal_level = replica
 wal_log_hints = on
-summarize_wal = on
 hot_standby = on
 hot_standby_feedback = on
 max_wal_senders = 10
@@ -41,6 +39,7 @@ log_line_prefix = '%m [%p] %q%a '
 timezone = 'UTC'
 {more}
 """
+NEW = "io_method = sync\nsummarize_wal = on\n"  #: what PostgreSQL 15 does not know
 # Not durable and not honest about time: for tests that want rows, not seconds.
 FAST = "fsync = off\nsynchronous_commit = on\n"
 HBA = """\
@@ -96,18 +95,19 @@ class LabNode:
         self.account.own(secret)
         self._run(
             "initdb", "-D", self.data, "--no-sync", "--no-locale", "-E", "UTF8", "-U", "postgres", "--no-instructions",
-            "-A", "scram-sha-256", "--pwfile", secret,
+            "-A", "scram-sha-256", "--pwfile", secret, "-k",
         )  # fmt: skip
 
     def copy_from(self, other: LabNode) -> None:
         """Take the files of another node that was never started."""
         self._run("cp", "-a", other.data, self.data)
 
-    def configure(self, *, fast: bool = False) -> None:
-        """Write the settings of the lab."""
-        more = FAST if fast else ""
+    def configure(self, *, fast: bool = False, socket: bool = False) -> None:
+        """Write the settings of the lab. SOCKET: whoever is on its host may log in there without a password."""
+        more = (FAST if fast else "") + (NEW if (self.bin / "pg_combinebackup").exists() else "")
+        more += f"unix_socket_directories = '{self.folder}'\n" if socket else ""
         self._write("postgresql.conf", SETTINGS.format(port=self.server_port, more=more))
-        self._write("pg_hba.conf", HBA)
+        self._write("pg_hba.conf", HBA + ("local all postgres trust\n" if socket else ""))
 
     def follow(self, primary: LabNode) -> None:
         """Make it a standby of PRIMARY, as `pg_basebackup -R -S` would."""
