@@ -8,7 +8,7 @@ from tasks.backups.decide_restore import decide_drill, decide_restore
 from tasks.backups.looking import place_of
 from tasks.backups.policies import DrillPolicy, RestorePolicy
 from tests.repositories import F2
-from tests.tasks.backups.worlds import view
+from tests.tasks.backups.worlds import gone, view
 
 pytestmark = pytest.mark.long
 PROGRAM = """#!/bin/sh
@@ -28,16 +28,16 @@ def seen(copy, name: str, **changes: str):
 
 def test_binaries_of_another_major_version_are_refused(past, copy):
     """The program itself is asked, not the block; with the right one the same set is restored there."""
-    kept = copy.native.look()
+    there = view(gone("n1", system_identifier=""), kept=copy.native.look())
     policy = DrillPolicy(target="set", to=F2)
-    assert decide_drill(view(kept=kept), policy, seen(copy, "scratch")).verdict == "go"
-    decision = decide_drill(view(kept=kept), policy, seen(copy, "scratch", bin="another"))
+    assert decide_drill(there, policy, seen(copy, "scratch")).verdict == "go"
+    decision = decide_drill(there, policy, seen(copy, "scratch", bin="another"))
     major = copy.set(F2).major
     assert f"The set {F2} is of PostgreSQL {major} and scratch has 17: files are restored by the same" in decision.why
 
 
 def test_a_repository_of_another_cluster_is_refused(past, copy):
-    """Both say who they are: the repository in a file, a node in its control file, whether its server answers or not."""
+    """The repository says who it is in a file, a node in its control file, also when its server does not answer."""
     node = seen(copy, "n1")
     kept = copy.native.look()
     assert (node.answers, node.system_identifier, kept.system_identifier) == (False, past.system, past.system)
