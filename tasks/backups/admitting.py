@@ -81,8 +81,13 @@ def ailing(at: Reach, admitted: str) -> tuple[tuple[str, str], ...]:
     """Ask every service once more whether it works; ADMITTED, what `admit` has said, tells which did not start."""
     services, told = at.block.services, admitted.split(BETWEEN)
     notes = {each.name: text for each in services for text in told if text.startswith(f"{each.name} was not ")}
-    asked = {each.name: _health(each) for each in services if each.healthy}
-    return tuple((notes | {name: wrong and notes.get(name, wrong) for name, wrong in asked.items()}).items())
+    found = []
+    for service in services:
+        note = notes.get(service.name, "")
+        wrong = _health(service) if service.healthy else note
+        if service.healthy or note:
+            found.append((service.name, (note or wrong) if wrong else ""))
+    return tuple(found)
 
 
 def mute(at: Reach) -> tuple[str, ...]:
