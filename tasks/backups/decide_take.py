@@ -45,8 +45,8 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
 
 
 def _freed(listing: Listing, plan: TakePlan) -> int:
-    """Say how many bytes the sets hold that are too old; none that a run restores from."""
-    return sum(each.bytes for each in listing.sets if each.id in plan.expire and not each.in_use)
+    """Say how many bytes the sets hold that are too old."""
+    return sum(each.bytes for each in listing.sets if each.id in plan.expire)
 
 
 def _first(plan: TakePlan) -> str:
