@@ -136,12 +136,13 @@ set -- sets/*/set.json
 printf "%s\\0" "$@" sets/*/bad sets/*/verified sets/*/offsite | xargs -0 grep -aHs ""
 [ -z "$FACTS_OF" ] || grep -aHs "" "sets/$FACTS_OF/facts.json"
 ls -d sets/*/in-use/* 2>/dev/null
-find wal -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
-find wal -mindepth 2 -maxdepth 2 -name "*.history" | while IFS= read -r f; do
+set -- -mindepth 2 -maxdepth 2 -type f ! -path "*Z.part/*"
+find wal "$@" -size "${SEGMENT}c" -regex ".*/[0-9A-F]*\\(.partial\\)?" -printf "wal %f\\n"
+find wal "$@" -name "*.history" | while IFS= read -r f; do
   t=${f##*/}; echo "history ${t%.history} $(grep "^[0-9]" "$f" | tail -n 1)"
 done
 if [ -f wal/receiver ]; then
-  newest=$(find wal -mindepth 2 -maxdepth 2 -type f -printf "%T@\\n" | sort -n | tail -n 1)
+  newest=$(find wal "$@" -printf "%T@\\n" | sort -n | tail -n 1)
   pid=$(cat wal/receiver); alive=no
   # Without a connection it only waits for the primary to come back, and other processes get old numbers.
   ! tr '\\000' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q "$R/wal/" ||

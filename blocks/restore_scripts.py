@@ -115,7 +115,7 @@ SALVAGE: Final = (
 umask 077
 to=$R/wal/$STREAM
 [ ! -d "$to" ] || { echo "already copied out of $D"; exit 0; }
-rm -rf "$to.part" && mkdir "$to.part" || refuse "$R cannot be written from this host"
+rm -rf "$R"/wal/*Z.part && mkdir "$to.part" || refuse "$R cannot be written from this host"
 for f in "$D"/pg_wal/????????????????????????; do
   name=${f##*/}
   [ -f "$f" ] && [ "$(expr "$name" : "[0-9A-F]*")" = 24 ] || continue

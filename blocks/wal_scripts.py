@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 # Every file of one timeline under its own name, whichever stream has it; a whole one goes before a part of it. What a
-# full disk has cut off is no file of WAL: PostgreSQL itself takes none that is not of full size.
+# full disk has cut off is no file of WAL: PostgreSQL itself takes none that is not of full size. Nor has a folder any
+# that a salvage which was killed has left: fetch-wal does not look there.
 FARM: Final = """
 farm=$(mktemp -d /tmp/salvor-wal.XXXXXX) || exit 1
 trap 'rm -rf "$farm"' EXIT
 newest() {
-  find "$R/wal" -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -name "$1" -printf "%f %h\\n" |
+  find "$R/wal" -mindepth 2 -maxdepth 2 -type f -size "${SEGMENT}c" -name "$1" ! -path "*Z.part/*" -printf "%f %h\\n" |
     sort -k1,1 -k2,2r | awk -v first="$FIRST" -v below="$BELOW" \
     '!seen[$1]++ && substr($1, 1, 24) >= first && (below == "" || substr($1, 1, 24) < below) { print $2 "/" $1 }'
 }

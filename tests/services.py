@@ -20,7 +20,7 @@ start)
   [ ! -e "$name.broken" ] || { echo "$name has no licence" >&2; exit 3; }
   ! alive || exit 0
   [ "$name" = shop ] || [ -e shop.ready ] || { echo "there is no shop" >&2; exit 4; }
-  (sleep 0.3; touch "$name.ready"; exec sleep 200) >/dev/null 2>&1 </dev/null &
+  (sleep 0.2; touch "$name.ready"; exec sleep 200) >/dev/null 2>&1 </dev/null &
   echo $! >"$name.pid"
   echo "$name started" >>book ;;
 stop)
@@ -70,7 +70,7 @@ class Services:
             Service(
                 name=name, control=self.control, stop=f"{self.program} {name} stop",
                 start=f"{self.program} {name} start",
-                healthy="" if name == mute else f"{self.program} {name} healthy", healthy_seconds=2,
+                healthy="" if name == mute else f"{self.program} {name} healthy", healthy_seconds=1,
             )
             for name in (SHOP, WORKER)
         ]  # fmt: skip

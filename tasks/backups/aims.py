@@ -1,4 +1,4 @@
-"""Where a recovery stops, always explicitly, and why it cannot get further. Pure."""
+"""Where a recovery stops, always explicitly, why it cannot get further, and what that loses. Pure."""
 
 from __future__ import annotations
 
@@ -125,3 +125,19 @@ def why_not(made: Survey, proof: WalProof) -> str:
         before, after = made.hole
         return f" (of the WAL {after - before - 1} files are missing)"
     return f" ({proof.broken})" if proof.broken else ""
+
+
+def lost(view: View, aim: Aim, proof: WalProof | None) -> str:
+    """Say what a recovery to AIM loses, as far as anybody wrote down how far the primary was."""
+    if not aim.latest:
+        return f"Everything that was committed after {aim.said}. The old directory is kept beside the new one."
+    last = view.recorded
+    if last is None or proof is None:
+        return "It is not known how far the primary was when it was lost; what the repository holds is restored whole."
+    missing = max(0, last.lsn - proof.end_lsn)
+    if missing and last.timeline == proof.timeline:
+        return (
+            f"{missing} bytes of WAL, which the primary was seen to have at {last.at:%H:%M:%S} UTC and the repository "
+            "does not; they are looked for in the damaged directory first."
+        )
+    return f"Nothing that the primary was seen to have at {last.at:%Y-%m-%d %H:%M:%S} UTC."

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from blocks.backup_records import WalProof
-from tasks.backups.aims import aimed
+from tasks.backups.aims import aimed, lost
 from tasks.backups.policies import RestorePolicy, TargetPolicy
 from tasks.backups.state import Aim, Place, RestorePlan, View
 from tasks.backups.survey import Survey, survey
@@ -142,19 +141,3 @@ def before(view: View) -> tuple[tuple[str, ...], str]:
     if died and not answers:
         return died.running, died.was_primary
     return answers, "".join(each.name for each in view.primaries[:1])
-
-
-def lost(view: View, aim: Aim, proof: WalProof | None) -> str:
-    """Say what a recovery to AIM loses, as far as anybody wrote down how far the primary was."""
-    if not aim.latest:
-        return f"Everything that was committed after {aim.said}. The old directory is kept beside the new one."
-    last = view.recorded
-    if last is None or proof is None:
-        return "It is not known how far the primary was when it was lost; what the repository holds is restored whole."
-    missing = max(0, last.lsn - proof.end_lsn)
-    if missing and last.timeline == proof.timeline:
-        return (
-            f"{missing} bytes of WAL, which the primary was seen to have at {last.at:%H:%M:%S} UTC and the repository "
-            "does not; they are looked for in the damaged directory first."
-        )
-    return f"Nothing that the primary was seen to have at {last.at:%Y-%m-%d %H:%M:%S} UTC."

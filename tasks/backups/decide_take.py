@@ -46,8 +46,8 @@ def decide_take(view: View, policy: BackupPolicy) -> Decision[TakePlan]:
 
 
 def _freed(listing: Listing, plan: TakePlan) -> int:
-    """Say how many bytes the sets hold here that are too old; none that a run restores from."""
-    return sum(e.bytes for e in listing.sets if e.id in plan.expire and not e.in_use and not e.label)
+    """Say how many bytes the sets hold here that are too old."""
+    return sum(each.bytes for each in listing.sets if each.id in plan.expire and not each.label)
 
 
 def _first(plan: TakePlan) -> str:

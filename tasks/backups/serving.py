@@ -97,8 +97,13 @@ def ailing(services: Sequence[Service], started: str) -> tuple[tuple[str, str], 
     """Ask each once more whether it works; STARTED, what was said when they were, tells which did not start."""
     told = started.split(BETWEEN)
     notes = {each.name: text for each in services for text in told if text.startswith(f"{each.name} was not ")}
-    asked = {each.name: _health(each) for each in services if each.healthy}
-    return tuple((notes | {name: wrong and notes.get(name, wrong) for name, wrong in asked.items()}).items())
+    found = []
+    for service in services:
+        note = notes.get(service.name, "")
+        wrong = _health(service) if service.healthy else note
+        if service.healthy or note:
+            found.append((service.name, (note or wrong) if wrong else ""))
+    return tuple(found)
 
 
 def mute(services: Sequence[Service]) -> tuple[str, ...]:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from blocks.backup_listing import wal_name
 from blocks.errors import Transient
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit, target_settings
-from tests.repositories import F1, F2, I1, flip, small_disk, truncate
+from tests.repositories import F1, F2, I1, SIZE, flip, small_disk, truncate
 
 pytestmark = pytest.mark.long
 
@@ -223,6 +224,46 @@ def test_a_full_disk_ends_a_restore_which_then_goes_on(past, copy):
         assert not [file for file in done.keys() - kept if file in whole]
 
 
+# --- what never reached the repository
+
+
+def archived(copy, place) -> Path:
+    """Give a damaged directory that has WAL which the repository has lost; say of each file what it is."""
+    data = Path(place.node.data_directory)
+    (data / "pg_wal").mkdir(parents=True)
+    (data / "PG_VERSION").write_text("18\n")
+    for file in [*copy.path.glob("wal/*Z/0*")]:
+        bare = data / "pg_wal" / file.name.removesuffix(".partial")
+        subprocess.run(["cp", "-p", file, bare], check=True)
+        file.unlink()
+    (data / "pg_wal" / "00000002.history").write_text("1\t0/5000028\tno reason\n")
+    subprocess.run(["chown", "-R", copy.past.lab.account.name, data.parent], check=True)
+    return data
+
+
+def test_a_salvage_that_was_killed_begins_anew(past, copy):
+    """SIGKILL in the middle of a file: nothing of it counts; then all is there once, the old directory as it was."""
+    place, start = copy.beside(), copy.set(F2).start_lsn
+    data = archived(copy, place)
+    before, contents = identities(data), {file.name: file.read_bytes() for file in (data / "pg_wal").glob("0*")}
+    half = '[ "$(ls "$3" | wc -l)" -lt 2 ] && exec "$REAL" "$@"; head -c 9000 "$2" >"$3/${2##*/}"; kill -9 0'
+    place.node = place.node.model_copy(update={"control": past.control(past_shim(copy, "cp", half))})
+    with pytest.raises(ScriptFailed):
+        place.salvage("20261104T000000Z", start, SIZE, 60)
+    assert len(list(copy.path.glob("wal/*Z.part/0*"))) == 3
+    assert copy.native.look().archive.files == ()
+    assert copy.native.prove(1, start).last_record == start
+    place.node = place.node.model_copy(update={"control": past.control()})
+    said = place.salvage("20261104T000001Z", start, SIZE, 60)
+    wanted = {name: content for name, content in contents.items() if name[8:] >= wal_name(0, start, SIZE)[8:]}
+    assert said.startswith(f"{len(wanted)} files of WAL copied out of")
+    assert place.salvage("20261104T000001Z", start, SIZE, 60).startswith("already copied out of")
+    assert {file.name: file.read_bytes() for file in copy.path.glob("wal/*/0*")} == wanted
+    assert not list(copy.path.glob("wal/*.part"))
+    assert copy.native.prove(1, start).end_lsn >= past.ends[8]
+    assert identities(data) == before
+
+
 # --- its place
 
 
@@ -284,6 +325,21 @@ def test_old_and_new_directory_change_places_and_back(place):
     assert place.unexchange("S1") == "nothing had changed places"
     assert data.stat().st_ino == old
     assert "restored" not in place.look() or place.look()["restored"] == ""
+
+
+def test_once_clients_were_let_in_the_old_directory_does_not_return(place):
+    """They have written rows into the new one; a later run that fails must not put those aside."""
+    data = Path(place.node.data_directory)
+    place.exchange("S1")
+    chain = place.look()["chain"]
+    place.admit("S1")
+    place.admit("S1")
+    assert (place.look()["restored"], place.look()["chain"]) == ("S1", chain)
+    with pytest.raises(ScriptFailed, match=r"clients were let into .* by an earlier run"):
+        place.unexchange("S1")
+    assert (data / "recovery.signal").exists()
+    with pytest.raises(ScriptFailed, match="is not what was restored"):
+        place.admit("S2")
 
 
 def test_an_exchange_that_was_killed_between_its_renames_is_finished(copy, place):

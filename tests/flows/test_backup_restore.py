@@ -138,6 +138,31 @@ def test_wal_that_was_copied_out_goes_with_a_restore_that_is_taken_back(orders) 
 
 
 @pytest.mark.long
+def test_a_disk_that_fills_up_while_a_set_is_copied_stops_nobody(orders) -> None:
+    """The set is copied before anybody is stopped; what was copied is kept, and the next run goes on with it."""
+    backup_take("orders", return_state=True)
+    moment = add(orders, "before")
+    add(orders, "after")
+    full_disk(orders, "n1")
+    name, report = restored(target="time", to=moment.isoformat(), min_interval_seconds=0)
+    assert name == "Refused", report.why
+    assert "What was copied is kept: make room" in report.why
+    assert [step.name for step in report.timeline if not step.name.startswith("undo")] == ["freeze", "fetch-set"]
+    assert {"n2", "n3"} <= set(orders.streaming("n1"))
+    assert not (orders.vault / "repository/frozen").exists()
+    full_disk(orders, "n1", full=False)
+    name, report = restored(target="time", to=moment.isoformat(), min_interval_seconds=0)
+    assert name == "Recovered", report.why
+    assert any("went on where an earlier restore had stopped" in step.found for step in report.timeline)
+    assert clients(orders) == {"before": 100}
+
+
+def full_disk(lab, host: str, *, full: bool = True) -> None:
+    """Let no file of a host be larger than a few MB: what stands in for a full disk where nothing may be mounted."""
+    lab.world.ask("host", node=host, state={"limit": "8192" if full else ""})
+
+
+@pytest.mark.long
 def test_a_dry_run_changes_nothing(orders) -> None:
     """It says from which set it would restore, and what that loses; no file is written and nobody is stopped."""
     backup_take("orders", return_state=True)

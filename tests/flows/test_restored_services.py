@@ -131,9 +131,9 @@ def test_what_a_killed_run_has_stopped_the_next_one_starts(lab, services) -> Non
     name, report = restored(target="lsn", to=position)
     assert (name, "recovery ended before" in report.why) == ("Refused", True), report.why
     assert (services.told(), lab.primaries()) == (STARTED, ["n1"])
+    (lab.vault / "lost.wal").unlink()
     with pytest.raises(Died):
         killed()
-    (lab.vault / "lost.wal").unlink()
     name, report = restored(target="lsn", to=position)
     assert name == "Recovered", report.why
     assert services.told() == [*STOPPED, *STARTED]

@@ -93,7 +93,11 @@ def test_in_a_full_repository_what_is_too_old_goes_first():
         (OLDEST[1:], {}, "the sets that are too old (f2) hold 1024 MB, which is too little"),
         (OLDEST[2:], {}, "no set in it may be expired"),
         (OLDEST, {"frozen": "a disaster"}, "nothing may be expired now (a disaster)"),
-        ((OLDEST[0], OLDEST[1].model_copy(update={"in_use": ("r",)}), *OLDEST[2:]), {}, "(f1) hold 1024 MB"),
+        (
+            (OLDEST[0], OLDEST[1].model_copy(update={"in_use": ("r",)}), *OLDEST[2:]),
+            {},
+            "the sets that are too old (f1) hold 1024 MB",
+        ),
     ],
 )
 def test_a_repository_that_stays_full_is_refused_with_what_could_go(sets, more, says):

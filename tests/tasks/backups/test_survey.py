@@ -109,8 +109,8 @@ def test_sets_before_a_hole_are_kept_for_when_there_is_no_other():
 def test_an_older_set_is_no_way_round_a_hole_before_the_newer_one():
     """When the set that is begun with turns out damaged, the next one must reach the target as well."""
     kept = listing(*THREE, files=wal(1, 9, without=(4,)))
-    for policy in (moment(0.5), to("name", "point-3"), to("lsn", shown(at(9))), LATEST):
-        assert bases(survey(kept, policy, 1)) == ["s3", "s2"]
+    for policy in (moment(0.5), to("name", "a point"), to("lsn", shown(at(9))), LATEST):
+        assert bases(survey(kept, policy, 1, point=at(9))) == ["s3", "s2"]
 
 
 def test_the_moment_is_read_with_its_zone():
