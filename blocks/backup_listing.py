@@ -73,8 +73,7 @@ def inlet(text: str, segment_bytes: int) -> Inlet:
 
 
 def _wal_file(found: tuple[int, int, bool]) -> WalFile:
-    timeline, number, partial = found
-    return WalFile(timeline=timeline, number=number, partial=partial)
+    return WalFile(timeline=found[0], number=found[1], partial=found[2])
 
 
 def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]], system: str) -> BackupSet | None:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blocks import restic_scripts as sh
+from blocks.backup_places import ResticPlace
 from blocks.backup_records import Snapshot
-from blocks.backup_repository import ResticPlace
 from blocks.errors import Misconfigured, SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_control import NodeControl

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from blocks import exchange_scripts
 from blocks import restore_scripts as sh
 from blocks.backup_listing import wal_name
-from blocks.backup_repository import PgBackRest
+from blocks.backup_places import PgBackRest
 from blocks.errors import SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_scripts import labelled, script
@@ -82,18 +83,18 @@ class Restoring:
     def exchange(self, stamp: str, deadline: float = 30.0) -> str:
         """Let the copy take the place of the data directory, which is kept under another name."""
         return (
-            self._write(sh.EXCHANGE, deadline, "have its directory exchanged", STAMP=stamp)
+            self._write(exchange_scripts.EXCHANGE, deadline, "have its directory exchanged", STAMP=stamp)
             .out.strip()
             .replace("\n", "; ")
         )
 
     def admit(self, stamp: str, deadline: float = 10.0) -> None:
         """Write down that clients are let in from now on, so that `unexchange` refuses."""
-        self._write(sh.ADMIT, deadline, "be marked", STAMP=stamp)
+        self._write(exchange_scripts.ADMIT, deadline, "be marked", STAMP=stamp)
 
     def unexchange(self, stamp: str, deadline: float = 30.0) -> str:
         """Undo `exchange`."""
-        return self._write(sh.UNEXCHANGE, deadline, "get its old directory back", STAMP=stamp).out.strip()
+        return self._write(exchange_scripts.UNEXCHANGE, deadline, "get its old directory back", STAMP=stamp).out.strip()
 
     def complaints(self, deadline: float = 5.0) -> str:
         """Give what the server said last of its recovery."""

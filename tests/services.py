@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from blocks.backup_repository import BackupRepository, Service
+from blocks.backup_places import Service
+from blocks.backup_repository import BackupRepository
 from blocks.node_control import CommandControl, LocalControl
 from tests.lab.account import Account
 

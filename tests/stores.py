@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from blocks.backup_repository import ResticPlace
+from blocks.backup_places import ResticPlace
 from blocks.node_control import LocalControl
 from blocks.restic import Restic
 from tests.blocks.servers import account, dropping, free_port, run

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from blocks.backup_places import Service
 from blocks.backup_records import BackupSet
-from blocks.backup_repository import Service
 from blocks.errors import SalvorError
 from blocks.ledger import steps
 from blocks.ledger.records import StepRecord

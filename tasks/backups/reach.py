@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blocks.backup_repository import BackupRepository, Scratch, Service
+from blocks.backup_places import Service
+from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
 from blocks.filled_in import loaded

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blocks.backup_repository import Service
+from blocks.backup_places import Service
 from blocks.errors import SalvorError
 
 COMMAND_SECONDS = 120.0

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
+from blocks.backup_places import ResticPlace
 from blocks.backup_records import Snapshot
-from blocks.backup_repository import ResticPlace
 from blocks.errors import Misconfigured, Transient
 from blocks.postgres_host import ScriptFailed
 from blocks.restic import NoPlace

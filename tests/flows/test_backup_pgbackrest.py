@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.backup_repository import BackupRepository, PgBackRest
+from blocks.backup_places import PgBackRest
+from blocks.backup_repository import BackupRepository
 from flows.backup_drill import backup_drill
 from flows.backup_take import backup_take
 from tests import stanzas
@@ -41,7 +42,7 @@ def test_sets_are_taken_practised_and_passed_over_when_damaged(elder) -> None:
     name, report, failing = ended(backup_drill("orders", return_state=True))
     assert name == "Recovered", (report.why, failing)
     assert not list((elder.vault / "scratch").iterdir())
-    newest = sorted((elder.vault / "repository/sets").iterdir())[-1]
+    newest = max((elder.vault / "repository/sets").iterdir())
     label = (newest / "data" / "label").read_text().strip()
     files = (elder.vault / "pgbackrest/store/backup/orders" / label / "pg_data/base").rglob("[0-9]*")
     largest = max((file for file in files if file.is_file()), key=lambda file: file.stat().st_size)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from blocks.backup_repository import BackupRepository, Service
+from blocks.backup_places import Service
+from blocks.backup_repository import BackupRepository
 from blocks.errors import StandDown
 from blocks.node_control import LocalControl
 from blocks.postgres import PostgresCluster, PostgresNode

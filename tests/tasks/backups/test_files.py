@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from blocks.backup_places import ResticPlace
 from blocks.backup_records import BackupSet, KeptFile
-from blocks.backup_repository import BackupRepository, ResticPlace
+from blocks.backup_repository import BackupRepository
 from blocks.errors import Misconfigured
 from blocks.kept_files import REDIS_DUMP, Marks
 from blocks.postgres import PostgresCluster
