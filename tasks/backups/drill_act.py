@@ -30,7 +30,7 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
         return f"failed: {error}"  # that it fails is what a drill is to find out: it is judged, and kept in the history
 
 
-@act("Start the copy, with archiving off, and let it replay the WAL up to {plan.aim.said}.", undo=remove_copy)
+@act("Start the copy, with archiving off, and bring it to {plan.aim.said}.", undo=remove_copy)
 def recover_copy(at: Reach, plan: RestorePlan) -> str:
     """Recover as in an emergency, on a port of its own."""
     try:

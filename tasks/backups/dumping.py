@@ -53,14 +53,16 @@ def make(at: Reach, plan: RestorePlan) -> str:
 
 
 def load(at: Reach, plan: RestorePlan) -> str:
-    """Start it and load every database that was kept."""
-    at.node(SCRATCH).start(plan.recover_seconds)
-    made, to = _set(at, plan), at.conninfo(SCRATCH, dumps.MADE)
+    """Start it and load every database that was kept; a server that holds but some of them is stopped again."""
+    node, made, to = at.node(SCRATCH), _set(at, plan), at.conninfo(SCRATCH, dumps.MADE)
+    node.start(plan.recover_seconds)
     try:
         for dump in made.dumps:
             _unpacking(at, plan).load(dump, to, plan.restore_seconds)
-    except SetUnfit as error:
-        raise StandDown(f"{error} Take another with backup-take.") from error
+    except SalvorError as error:
+        node.stop("kill", recovering.STOP_SECONDS)
+        advice = " Take another with backup-take." if isinstance(error, SetUnfit) else ""
+        raise StandDown(f"{error}{advice}") from error
     return f"loaded {', '.join(each.database for each in made.dumps)}"
 
 
