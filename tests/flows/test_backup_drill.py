@@ -101,7 +101,7 @@ def test_services_are_tried_against_the_copy_and_stopped_again(orders) -> None:
     note = orders.vault / "note"
     shop = Service(
         name="shop", start=f"echo $PGPORT >>{note}", stop=f"echo stopped >>{note}",
-        healthy=f"{node.bin}/pg_isready -q -h $PGHOST -p $PGPORT", healthy_seconds=5,
+        healthy=f"grep -q $PGPORT {note} && {node.bin}/pg_isready -q -h $PGHOST -p $PGPORT", healthy_seconds=5,
     )  # fmt: skip
     worker = shop.model_copy(update={"name": "worker", "healthy": "exit 3", "healthy_seconds": 1})
     scratch.services = [shop]
@@ -110,6 +110,7 @@ def test_services_are_tried_against_the_copy_and_stopped_again(orders) -> None:
     assert name == "Recovered", (report.why, failing(report))
     assert "shop works." in {each.claim for each in report.evidence}
     assert note.read_text().split() == ["stopped", str(scratch.port), "stopped"]
+    note.unlink()
     scratch.services = [worker, shop]
     scratch.save("orders", overwrite=True)
     name, report = rehearsed(services=True)
