@@ -103,7 +103,7 @@ def test_services_are_tried_against_the_copy_and_stopped_again(orders) -> None:
         name="shop", start=f"echo $PGPORT >>{note}", stop=f"echo stopped >>{note}",
         healthy=f"grep -q $PGPORT {note} && {node.bin}/pg_isready -q -h $PGHOST -p $PGPORT", healthy_seconds=5,
     )  # fmt: skip
-    worker = shop.model_copy(update={"name": "worker", "healthy": "exit 3", "healthy_seconds": 1})
+    worker = shop.model_copy(update={"name": "worker", "start": "true", "healthy": "exit 3", "healthy_seconds": 1})
     scratch.services = [shop]
     scratch.save("orders", overwrite=True)
     name, report = rehearsed(services=True)
