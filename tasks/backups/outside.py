@@ -17,7 +17,7 @@ REPLAY, RESYNC = "stripe-replay", "stripe-resync"
 STRIPE_HOURS = 720.0  #: so long Stripe keeps events
 MARGIN_HOURS = 1.0
 #: A replay of some minutes takes seconds; a longer one must not keep the database from its backup.
-REPLAY_SECONDS = 60.0
+REPLAY_SECONDS = 20.0
 SETTLE_SECONDS = 30.0
 ASK_SECONDS = 0.5
 
