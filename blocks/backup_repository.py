@@ -21,14 +21,10 @@ class Service(BaseModel):
     name: str = Field(min_length=1, max_length=63, description="Name of the service, for sentences.")
     control: NodeControl = Field(default_factory=LocalControl)
     stop: str = Field(default="", description="Command that stops it; empty: it is left running, and its pooler held.")
-    start: str = Field(
-        default="",
-        description="Command that starts it, and then ends; it does nothing when it runs, e.g. `systemctl start shop`.",
-    )
+    start: str = Field(default="", description="Command that starts it, and ends; where it runs it does nothing.")
     healthy: str = Field(
         default="",
-        description="Command that ends with 0 when it works, e.g. `curl -fsS http://127.0.0.1:8000/health`; the next "
-        "service is started only then.",
+        description="Ends with 0 when it works, e.g. `curl -fsS http://127.0.0.1/health`; the next one waits for that.",
     )
     healthy_seconds: int = Field(default=60, ge=1, le=3600, description="How many seconds it is given to work.")
 
