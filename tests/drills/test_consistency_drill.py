@@ -48,6 +48,7 @@ def killed_in_its_act(app: Broken) -> None:
     app.sql("DROP TRIGGER waits ON jobs")
 
 
+@pytest.mark.long
 def test_a_repair_that_is_killed_is_finished_by_the_next_and_all_of_it_is_given_back(app: Broken, book) -> None:
     """SIGKILL within a batch: what was committed stays, nothing is done twice, and undo gives the identical rows."""
     broken = app.rows()

@@ -76,6 +76,7 @@ def test_primary_cut_off_from_us_alone_stays(ward: Ward) -> None:
     assert_untouched(before, lab, "position")
 
 
+@pytest.mark.long
 def test_primary_cut_off_from_everybody_is_replaced(ward: Ward) -> None:
     """A living primary that nobody reaches cannot confirm a commit, so its standby takes over and nothing is lost."""
     lab = ward.lab

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.drill
 FAILOVER = "postgres-failover"
 
 
+@pytest.mark.long
 def test_a_recovery_is_finished_without_prefect_and_shown_when_it_is_back(
     plane: Plane, prefect: None, lab: Lab
 ) -> None:

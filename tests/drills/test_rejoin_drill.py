@@ -108,6 +108,7 @@ def test_impossible_rewind_is_followed_by_a_copy(ward: Ward) -> None:
     assert not kept(n1, "salvor-*"), "nothing half-done is left"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("rewindable", [True, False], ids=["rewind", "copy"])
 def test_full_disk_stops_it_until_there_is_room(ward: Ward, rewindable: bool) -> None:
     """With a full disk it says how much is missing, the node cannot start as a primary, and run again it goes on."""

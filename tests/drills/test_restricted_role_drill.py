@@ -39,6 +39,7 @@ def restrict(ward: Ward) -> None:
     ward.change_block(replication_password=SecretStr(""), replication_passfile=str(passfile))
 
 
+@pytest.mark.long
 def test_the_role_of_the_readme_is_enough(plane: Plane, prefect: None) -> None:
     """Without a superuser a primary is moved, replaced and brought back; no row is lost, no password is written."""
     with Lab(fast=True) as lab, Ward(plane, lab) as ward, App(lab) as app:

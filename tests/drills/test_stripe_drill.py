@@ -65,6 +65,7 @@ def test_a_replay_that_is_killed_anywhere_is_finished_by_the_next(scene: Scene, 
     assert scene.rows("SELECT count(*) FROM payments") == [(OBJECTS,)]
 
 
+@pytest.mark.long
 def test_an_application_that_only_speaks_http_gets_every_event_signed_anew(scene: Scene) -> None:
     """Its endpoint verifies each signature, and dead letters are sent again when they were put back."""
     port = pick(0)

@@ -42,6 +42,7 @@ def killed_in_its_act(shop: Drifted) -> None:
         process.communicate()
 
 
+@pytest.mark.long
 def test_a_resync_that_is_killed_in_its_repair_is_finished_and_given_back(shop: Drifted, book) -> None:
     """SIGKILL between two tables: the next run repairs the rest, each change is audited once, and both are undone."""
     before = shop.rows(everything=True)

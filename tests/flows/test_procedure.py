@@ -411,6 +411,7 @@ def test_a_broken_notification_never_breaks_a_recovery(saved, patient):
     assert outbox.undelivered(saved)[0].last_error == "slack is down"
 
 
+@pytest.mark.long
 def test_a_ledger_that_dies_in_the_middle_stops_the_run(prefect_server, ledger_server, patient):
     """No act is begun that the ledger does not know of."""
     with postgres_ledger(ledger_server) as it:

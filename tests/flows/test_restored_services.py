@@ -112,9 +112,9 @@ def test_a_restore_that_fails_starts_them_again(lab, services) -> None:
 
 @flow(name="backup-restore", retries=0)
 @concludes
-def killed(target: str = "orders", policy: RestorePolicy = RestorePolicy(approval="auto")) -> Report:  # noqa: B008
+def killed(target: str = "orders") -> Report:
     """Stop everybody, and be killed."""
-    at = reach(target)
+    at, policy = reach(target), RestorePolicy(approval="auto", min_interval_seconds=0)
     plan = approve(decide_restore(observe_target(at, policy), policy), policy, lambda: None)  # type: ignore[arg-type,return-value]
     stop_services(at, plan)
     stop_nodes(at, plan)

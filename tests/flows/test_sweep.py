@@ -277,6 +277,7 @@ def killed_at(number, ledger, prefect):
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
 
 
+@pytest.mark.long
 def test_the_sweep_may_be_killed_at_any_of_its_lines(ledger, prefect):
     """After a kill at each line in turn, the next sweep finishes the job: one successor, one end, nothing twice."""
     number, killed, tried = 0, True, 0

@@ -31,6 +31,7 @@ def environment(process: Path) -> bytes:
         return b""
 
 
+@pytest.mark.long
 @pytest.mark.drill
 def test_the_demo_recovers_and_leaves_nothing() -> None:
     """Without a terminal the demo ends by itself: recovered, no row lost or doubled, and nothing left behind."""

@@ -17,6 +17,7 @@ from tests.ui.browser import Person
 pytestmark = pytest.mark.drill
 
 
+@pytest.mark.long
 def test_the_descriptions_are_runbooks(person: Person) -> None:
     """Each heading of each procedure's runbook begins a paragraph of its own."""
     person.open("deployments")

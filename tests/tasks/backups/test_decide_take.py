@@ -73,6 +73,8 @@ def test_an_incremental_set_does_not_need_the_room_of_a_full_one():
 
 OLDEST = (a_set("f1", 2, days=90), a_set("f2", 3, days=60), a_set("f3", 4, days=40), a_set("f4", 8, days=9))
 
+USED = OLDEST[1].model_copy(update={"in_use": ("a run",)})
+
 
 def full(free: int, sets=OLDEST, **more):
     kept = listing(*sets, free_bytes=free, **more)
@@ -93,11 +95,7 @@ def test_in_a_full_repository_what_is_too_old_goes_first():
         (OLDEST[1:], {}, "the sets that are too old (f2) hold 1024 MB, which is too little"),
         (OLDEST[2:], {}, "no set in it may be expired"),
         (OLDEST, {"frozen": "a disaster"}, "nothing may be expired now (a disaster)"),
-        (
-            (OLDEST[0], OLDEST[1].model_copy(update={"in_use": ("r",)}), *OLDEST[2:]),
-            {},
-            "the sets that are too old (f1) hold 1024 MB",
-        ),
+        ((OLDEST[0], USED, *OLDEST[2:]), {}, "the sets that are too old (f1) hold 1024 MB"),
     ],
 )
 def test_a_repository_that_stays_full_is_refused_with_what_could_go(sets, more, says):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -86,6 +87,7 @@ def read(listed: Listed, pick: Pick, size: int, workers: int, meanwhile: Callabl
     return windows, seen
 
 
+@pytest.mark.long
 @settings(max_examples=60, deadline=None)
 @given(found=bursts, size=st.integers(1, 100), workers=st.integers(1, 6), data=st.data())
 def test_each_object_comes_exactly_once_whoever_reads_what(found, size, workers, data):

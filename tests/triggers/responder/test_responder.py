@@ -96,6 +96,7 @@ def test_a_cancelled_run_is_ended(server: Server) -> None:
     assert "Crashed" not in run.states()
 
 
+@pytest.mark.long
 def test_a_run_that_will_not_listen_is_killed(server: Server) -> None:
     """A run that goes on after it was told to end is killed, and becomes Cancelled."""
     run = server.start("deaf")
@@ -123,6 +124,7 @@ def test_a_flow_that_cannot_be_imported_has_crashed(server: Server) -> None:
     assert server.start("quick").end() == "Completed"
 
 
+@pytest.mark.long
 def test_two_responders_run_it_once(server: Server) -> None:
     """Both hear of every run; each is executed exactly once."""
     log = server.plane.logs / "second.log"
@@ -155,6 +157,7 @@ def test_the_limit_holds(server: Server) -> None:
         assert second["start_time"] >= first["end_time"]
 
 
+@pytest.mark.long
 def test_prefects_own_command_starts_it(server: Server) -> None:
     """`prefect worker start --type responder` finds the type and takes runs."""
     log = server.plane.logs / "cli.log"
@@ -220,6 +223,7 @@ def test_responder_and_run_may_die_together(server: Server) -> None:
     assert run.end() == "Crashed"
 
 
+@pytest.mark.long
 def test_the_event_stream_comes_back(server: Server) -> None:
     """After the Prefect server was restarted, the next alert is heard again."""
     server.plane.restart("server")
@@ -227,6 +231,7 @@ def test_the_event_stream_comes_back(server: Server) -> None:
     assert run.end() == "Completed"
 
 
+@pytest.mark.long
 def test_memory_of_an_idle_responder(server: Server) -> None:
     """Worker, fork server and spare child together, shared pages counted once, stay below 250 MB."""
     server.plane.restart("responder")
