@@ -181,7 +181,7 @@ for set in $SETS; do
   fi
   echo "expired $set"
 done
-for set in "$R"/sets/.*.expired; do
+for set in $(ls -dr "$R"/sets/.*.expired 2>/dev/null); do
   LABEL=$(cat "$set/data/label" 2>/dev/null)
   if [ -z "$LABEL" ] || forget; then rm -rf "$set"; else echo "pgBackRest keeps $LABEL for now: $said"; fi
 done

@@ -41,7 +41,7 @@ def test_sets_are_taken_practised_and_passed_over_when_damaged(elder) -> None:
     name, report, failing = ended(backup_drill("orders", return_state=True))
     assert name == "Recovered", (report.why, failing)
     assert not list((elder.vault / "scratch").iterdir())
-    newest = sorted((elder.vault / "repository/sets").iterdir())[-1]
+    newest = max((elder.vault / "repository/sets").iterdir())
     label = (newest / "data" / "label").read_text().strip()
     files = (elder.vault / "pgbackrest/store/backup/orders" / label / "pg_data/base").rglob("[0-9]*")
     largest = max((file for file in files if file.is_file()), key=lambda file: file.stat().st_size)
