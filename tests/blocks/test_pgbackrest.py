@@ -168,15 +168,18 @@ def test_a_set_without_its_wal_is_none(copy):
     assert not copy.set(F2).good
 
 
-@pytest.mark.parametrize("why", ["its place is gone", "no permission", "no program", "killed"])
+@pytest.mark.parametrize("why", ["its place is gone", "no file", "no manifest", "no program", "killed"])
 def test_a_repository_that_cannot_be_read_condemns_no_set(copy, why):
-    """A mount that is missing would otherwise cost every set, one after the other."""
+    """A mount or a right that is missing would otherwise cost every set, one after the other."""
     made = copy.set(F2)
-    file = spoil(copy, copy.label(F2)) if why == "no permission" else copy.store
     if why == "its place is gone":
         copy.store.rename(copy.store.with_name("elsewhere"))
-    elif why == "no permission":
-        file.chmod(0)
+    elif why == "no file":
+        spoil(copy, copy.label(F2)).chmod(0)
+    elif why == "no manifest":
+        for file in (copy.store / "backup" / "orders" / copy.label(F2)).glob("backup.manifest*"):
+            flip(file, 300)
+            file.chmod(0)
     else:
         program(copy, "kill -9 $$" if why == "killed" else "exit 127")
     with pytest.raises(ScriptFailed, match="could not be read"):
