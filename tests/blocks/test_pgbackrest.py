@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from blocks.backup_records import shown
-from blocks.backup_repository import PgBackRest
 from blocks.native_backup import NativeRepository
+from blocks.pgbackrest_place import PgBackRest
 from blocks.postgres_host import ScriptFailed
 from blocks.restoring import Restoring, SetUnfit, target_settings
 from tests import stanzas

@@ -7,7 +7,8 @@ import shutil
 import pytest
 from pydantic import SecretStr
 
-from blocks.backup_repository import BackupRepository, ResticPlace
+from blocks.backup_repository import BackupRepository
+from blocks.restic_place import ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
 from tests.flows.test_backup_restore import add, clients
