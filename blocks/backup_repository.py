@@ -8,8 +8,10 @@ from prefect.blocks.core import Block
 from pydantic import ConfigDict, Field, SecretStr, model_validator
 
 from blocks.addresses import AbsolutePath, Host, Port
-from blocks.backup_places import PgBackRest, ResticPlace, Service
 from blocks.node_control import LocalControl, NodeControl
+from blocks.pgbackrest_place import PgBackRest
+from blocks.restic_place import ResticPlace
+from blocks.service import Service
 
 
 class BackupRepository(Block):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from blocks import backup_scripts as sh
+from blocks import expiry_scripts as expiry
 from blocks import stream_scripts
 from blocks import wal_scripts as wal
 from blocks.backup_listing import inlet, listing, proof, sealed, wal_name
@@ -152,24 +153,24 @@ class NativeRepository:
 
     def use(self, names: tuple[str, ...], run: str, deadline: float = 10.0) -> None:
         """Keep the sets NAMES from expiring while RUN restores from them."""
-        self._write(sh.USE, deadline, "hold a set", SETS=" ".join(names), RUN=run)
+        self._write(expiry.USE, deadline, "hold a set", SETS=" ".join(names), RUN=run)
 
     def unuse(self, run: str, deadline: float = 10.0) -> None:
         """Undo `use`."""
-        self._write(sh.UNUSE, deadline, "let a set go", RUN=run)
+        self._write(expiry.UNUSE, deadline, "let a set go", RUN=run)
 
     def freeze(self, why: str, deadline: float = 10.0) -> None:
         """Let nothing expire until `thaw`."""
-        self._write(sh.FREEZE, deadline, "be frozen", WHY=why)
+        self._write(expiry.FREEZE, deadline, "be frozen", WHY=why)
 
     def thaw(self, deadline: float = 10.0) -> None:
         """Undo `freeze`."""
-        self._write(sh.THAW, deadline, "be thawed")
+        self._write(expiry.THAW, deadline, "be thawed")
 
     def expire(self, names: tuple[str, ...], keep_from: int | None, deadline: float = 600.0) -> str:
         """Remove the sets NAMES, in this order, and the WAL before the position KEEP_FROM; give what became of each."""
         first = wal_name(0, keep_from, self.segment_bytes)[8:] if keep_from else ""
-        done = self._write(sh.EXPIRE, deadline, "expire sets", SETS=" ".join(names), FIRST=first)
+        done = self._write(expiry.EXPIRE, deadline, "expire sets", SETS=" ".join(names), FIRST=first)
         return "; ".join(done.out.splitlines())
 
     # --- WAL

@@ -101,17 +101,21 @@ def verdict(text: str, made: BackupSet) -> Verdict:
     lines = text.splitlines()
     if lines == ["gone"]:
         return Verdict(damage=f"pgBackRest holds {made.label} no longer")
-    said = dict(line.partition(": ")[::2] for line in lines[-2:])
+    said = {word: rest for word, _, rest in (line.partition(": ") for line in lines[-2:])}
     counted = next((m for line in lines if (m := _COUNTED.match(line)) and m[1] == made.label), None)
     if said.get("then") != "kept" or counted is None:
         return Verdict(unread="pgBackRest's repository cannot be reached")
+    manifest = said.get("manifest", "")
+    # What it is built on is its own, too: their labels begin with that of the full one.
+    full = made.label.partition("_")[0]
+    complaints = [m[1].strip() for line in lines if (m := _COMPLAINT.search(line)) and full in m[1]]
+    unread = [each for each in (manifest, *complaints) if (code := _CODE.search(each)) and code[1] not in DAMAGE]
+    if unread or counted[2] == "in-progress":
+        return Verdict(unread=(unread or ["pgBackRest says that it is still being taken"])[0])
+    if manifest != made.manifest_sha256:
+        return Verdict(damage="its manifest is not the one that was written")
     status, checked, valid = counted[2], int(counted[3]), int(counted[4])
     if status == "valid" and checked == valid > 0:
-        same = said.get("manifest") == made.manifest_sha256
-        return Verdict(damage="" if same else "its manifest is not the one that was written")
-    complaints = [m[1].strip() for line in lines if (m := _COMPLAINT.search(line)) and made.label in m[1]]
-    unread = [each for each in complaints if (code := _CODE.search(each)) and code[1] not in DAMAGE]
-    if unread or status == "in-progress":
-        return Verdict(unread=(unread or ["pgBackRest says that it is still being taken"])[0])
+        return Verdict()
     first = f": {complaints[0]}" if complaints else ""
     return Verdict(damage=f"{checked - valid} of its {checked} files are damaged ({status}){first}")

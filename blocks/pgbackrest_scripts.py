@@ -10,7 +10,7 @@ from typing import Final
 
 # What it says goes to standard error, so that its answers can be read. Of several repositories the first one is meant.
 PGBACKREST: Final = """
-pgbackrest() {
+backrest() {
   missing=""
   command -v "$PROGRAM" >/dev/null || missing="there is no $PROGRAM on this host: install it"
   [ -n "$STANZA" ] || missing="pgBackRest holds this set, and the repository's block names no stanza"
@@ -18,7 +18,7 @@ pgbackrest() {
   "$PROGRAM" --stanza="$STANZA" ${CONFIG:+"--config=$CONFIG"} --log-level-console=off \\
     --log-level-stderr="${LEVEL:-warn}" "$@" </dev/null
 }
-held() { pgbackrest info --repo=1 --output=json; }
+held() { backrest info --repo=1 --output=json; }
 # Whether it holds LABEL. One that cannot be reached, or has lost its stanza, says nothing of a set.
 known() {
   case $(held 2>/dev/null) in
@@ -28,8 +28,11 @@ known() {
   esac
 }
 complaint() {
-  echo "$1" | sed -n "s/^.*ERROR: *//p" | grep . || echo "$1" | grep . || echo "it failed without a word"
+  { echo "$1" | sed -n "s/^.*ERROR: *//p" | grep . || echo "$1" | grep . || echo "it failed without a word"; } |
+    head -n 1
 }
+# Why nothing is known of LABEL.
+nothing() { held 2>&1 | sed -n 's/^.*ERROR: *//p; s/^.*"message":"\\([^"]*\\)".*$/\\1/p' | head -n 1; }
 """
 
 INFO: Final = PGBACKREST + "held\n"
@@ -42,23 +45,23 @@ part=$R/sets/.$I.part
 mkdir "$part" && mkdir "$part/data" || refuse "$part is already there: another backup takes this set"
 ps -o pgid= -p $$ | tr -d " " >"$part/group" || exit 1
 if [ -z "$(ls "$R"/sets/*/data/label 2>/dev/null)" ]; then
-  said=$(pgbackrest stanza-create 2>&1) || refuse "pgBackRest: $(complaint "$said" | head -n 1)"
+  said=$(backrest stanza-create 2>&1) || refuse "pgBackRest: $(complaint "$said")"
 fi
-said=$(pgbackrest backup --repo=1 --type="$TYPE" --annotation="salvor=$I" --no-archive-check --no-expire-auto \\
-  --start-fast 2>&1) || refuse "pgBackRest: $(complaint "$said" | head -n 1)"
+said=$(backrest backup --repo=1 --type="$TYPE" --annotation="salvor=$I" --no-archive-check --no-expire-auto \\
+  --start-fast 2>&1) || refuse "pgBackRest: $(complaint "$said")"
 held
 """
 )
 
 MANIFEST: Final = """
-manifest() { pgbackrest repo-get --repo=1 "backup/$STANZA/$LABEL/backup.manifest"; }
+manifest() { backrest repo-get --repo=1 "backup/$STANZA/$LABEL/backup.manifest"; }
 """
 
 FINGERPRINT: Final = (
     PGBACKREST
     + MANIFEST
     + """
-said=$(manifest 2>&1 >/dev/null) || refuse "pgBackRest: $(complaint "$said" | head -n 1)"
+said=$(manifest 2>&1 >/dev/null) || refuse "pgBackRest: $(complaint "$said")"
 manifest | sha256sum | cut -d" " -f1
 """
 )
@@ -72,13 +75,15 @@ VERIFY: Final = (
 [ -f "$R/sets/$I/set.json" ] || refuse "there is no set $I in $R"
 case $(known) in
   gone) echo "gone"; exit 0;;
-  unread) refuse "the set $I could not be read: pgBackRest's repository cannot be reached";;
+  unread) refuse "the set $I could not be read: pgBackRest says $(nothing)";;
 esac
 LEVEL=info
 one=""; if "$PROGRAM" help verify </dev/null 2>/dev/null | grep -q "^ *--set "; then one=--set=$LABEL; fi
-pgbackrest verify --repo=1 --output=text --verbose $one 2>&1
+backrest verify --repo=1 --output=text --verbose $one 2>&1
 LEVEL=warn
-echo "manifest: $(manifest | sha256sum | cut -d" " -f1)"
+if said=$(manifest 2>&1 >/dev/null); then said=$(manifest | sha256sum | cut -d" " -f1)
+else said=$(complaint "$said"); fi
+echo "manifest: $said"
 echo "then: $(known)"
 """
 )
@@ -95,7 +100,7 @@ FORGET: Final = (
     + """
 forget() {
   case $(held 2>/dev/null) in *"\\"label\\":\\"${LABEL}_"*) said="others are built on it"; return 1;; esac
-  said=$(pgbackrest expire --repo=1 --set="$LABEL" 2>&1); said=$(complaint "$said" | head -n 1)
+  said=$(backrest expire --repo=1 --set="$LABEL" 2>&1); said=$(complaint "$said")
   case $(held 2>/dev/null) in
     *"\\"label\\":\\"$LABEL\\""*) return 1;;
     *'"status":{"code":0,'*|*'"status":{"code":2,'*) return 0;;
@@ -116,16 +121,14 @@ RESTORE: Final = (
 set=${CHAIN##* }
 case $(known) in
   gone) echo "bad $set pgBackRest holds $LABEL no longer"; exit 0;;
-  unread)
-    said=$(held 2>&1)
-    refuse "the set $set could not be read, pgBackRest has no repository here: $(complaint "$said" | head -n 1)";;
+  unread) refuse "the set $set could not be read: pgBackRest says $(nothing)";;
 esac
 resumed=no; [ ! -e "$INTO" ] || resumed=yes
 [ -e "$INTO/PG_VERSION" ] || [ -e "$INTO/backup.manifest" ] || rm -rf "$INTO"
 mkdir -p -m 700 "$INTO" || exit 1
-said=$(pgbackrest restore --repo=1 --set="$LABEL" --delta --type=none --pg1-path="$INTO" --reset-pg1-host \\
+said=$(backrest restore --repo=1 --set="$LABEL" --delta --type=none --pg1-path="$INTO" --reset-pg1-host \\
   --spool-path="$INTO.spool" 2>&1); rc=$?
-why=$(complaint "$said" | head -n 1)
+why=$(complaint "$said")
 case $rc in
   0) ;;
   26|29|55|95)

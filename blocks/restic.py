@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from blocks import restic_scripts as sh
-from blocks.backup_places import ResticPlace
 from blocks.backup_records import Snapshot
 from blocks.errors import Misconfigured, SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_control import NodeControl
 from blocks.node_scripts import REFUSED, script
 from blocks.postgres_host import ScriptFailed
+from blocks.restic_place import ResticPlace
 
 What = Literal["files", "offsite"]
 HEALTHY = "no errors were found"  #: the only proof that `restic check` gives

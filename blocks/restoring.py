@@ -5,10 +5,10 @@ from __future__ import annotations
 from blocks import exchange_scripts
 from blocks import restore_scripts as sh
 from blocks.backup_listing import wal_name
-from blocks.backup_places import PgBackRest
 from blocks.errors import SalvorError, Transient
 from blocks.node_command import Completed
 from blocks.node_scripts import labelled, script
+from blocks.pgbackrest_place import PgBackRest
 from blocks.postgres_node import PostgresNode, ScriptFailed
 
 #: Back to what the server's own configuration says, once it has recovered: a standby that is made from it later

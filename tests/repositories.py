@@ -144,7 +144,7 @@ class Past:
 
     def await_arrival(self) -> None:
         """Wait until all WAL that there is now is on the repository's disk."""
-        wanted = lsn(str(self.sql("SELECT pg_current_wal_insert_lsn()")[0][0]))
+        wanted = lsn(str(self.sql("SELECT pg_current_wal_flush_lsn()")[0][0]))
         query = "SELECT flush_lsn - '0/0' FROM pg_stat_replication WHERE application_name = 'salvor_backup'"
 
         def arrived() -> bool:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from blocks.backup_places import Service
 from blocks.backup_repository import BackupRepository
 from blocks.node_control import CommandControl, LocalControl
+from blocks.service import Service
 from tests.lab.account import Account
 
 # Called with a name and what to do. A file such as shop.sick makes it so.

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from blocks.backup_places import ResticPlace
 from blocks.node_control import LocalControl
 from blocks.restic import Restic
+from blocks.restic_place import ResticPlace
 from tests.blocks.servers import account, dropping, free_port, run
 
 PASSWORD = "pass phrase, for tests"

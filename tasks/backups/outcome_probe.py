@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from blocks.backup_places import Service
 from blocks.backup_records import BackupSet
 from blocks.errors import SalvorError
 from blocks.ledger import steps
 from blocks.ledger.records import StepRecord
+from blocks.service import Service
 from tasks.backups import outside, serving
 from tasks.backups.facts import count, databases
 from tasks.backups.files import compare_files

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from blocks.backup_places import Service
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.env_file import EnvFile
 from blocks.errors import Transient
@@ -18,6 +17,7 @@ from blocks.postgres import PostgresCluster, PostgresNode
 from blocks.postgres_session import Row, ask, finish, read_only, run_sql, whoever_writes
 from blocks.restic import Restic
 from blocks.restoring import Restoring
+from blocks.service import Service
 from tasks import queries
 from tasks.backups import serving
 

@@ -7,8 +7,8 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from blocks.backup_places import Service
 from blocks.errors import SalvorError
+from blocks.service import Service
 
 COMMAND_SECONDS = 120.0
 LOOK_SECONDS = 0.2

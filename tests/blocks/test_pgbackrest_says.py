@@ -55,6 +55,9 @@ def fit(asked: tuple[str, str] = ("full", ""), **given: Any) -> str:
          Verdict(damage="1 of its 967 files are damaged (manifest missing)")),
         (said(BAD, f"P01   INFO: other error {FILE}: [41] unable to open file: [13] Permission denied"),
          Verdict(unread=f"other error {FILE}: [41] unable to open file: [13] Permission denied")),
+        (said(BAD, manifest="[041]: unable to open: Permission denied"),
+         Verdict(unread="[041]: unable to open: Permission denied")),
+        (said(BAD, manifest="[055]: missing"), Verdict(damage="its manifest is not the one that was written")),
         (said(GOOD, then="unread"), Verdict(unread="pgBackRest's repository cannot be reached")),
         (said(GOOD.replace(LABEL, "20261102-000000F")), Verdict(unread="pgBackRest's repository cannot be reached")),
         (said(GOOD.replace("valid,", "in-progress,")), Verdict(unread="pgBackRest says that it is still being taken")),
@@ -65,6 +68,13 @@ def fit(asked: tuple[str, str] = ("full", ""), **given: Any) -> str:
 def test_a_set_is_good_only_when_each_of_its_files_is(text, expected):
     """Damage is told from not having been able to look, and silence is neither."""
     assert verdict(text, MADE) == expected
+
+
+def test_what_a_set_is_built_on_could_not_be_read():
+    """The file that nobody may open is the full backup's; the set on top of it is not damaged either."""
+    made = MADE.model_copy(update={"label": f"{LABEL}_20261102-000000I"})
+    complaint = f"INFO: other error {FILE}: [41] Permission denied"
+    assert verdict(said(BAD.replace(LABEL, made.label), complaint), made).unread == complaint.removeprefix("INFO: ")
 
 
 def test_no_file_compared_is_no_proof():

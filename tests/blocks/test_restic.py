@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from blocks.backup_places import ResticPlace
 from blocks.backup_records import Snapshot
 from blocks.errors import Misconfigured, Transient
 from blocks.postgres_host import ScriptFailed
 from blocks.restic import NoPlace
+from blocks.restic_place import ResticPlace
 from tests.blocks.servers import dropping, free_port, run, scratch
 from tests.lab.processes import wait_until
 from tests.stores import PASSWORD, SFTP_SERVER, flip_a_bit, needs_restic, restic, s3, write

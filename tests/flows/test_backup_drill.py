@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.backup_places import Service
 from blocks.backup_repository import BackupRepository, Scratch
 from blocks.ledger import backups
+from blocks.service import Service
 from flows.backup_drill import backup_drill
 from flows.backup_take import backup_take
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from blocks.backup_places import ResticPlace
 from blocks.backup_repository import BackupRepository
+from blocks.restic_place import ResticPlace
 from flows.backup_restore import backup_restore
 from flows.backup_take import backup_take
 from tasks.backups.policies import RestorePolicy

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from blocks.backup_places import PgBackRest
 from blocks.backup_repository import BackupRepository
+from blocks.pgbackrest_place import PgBackRest
 from flows.backup_drill import backup_drill
 from flows.backup_take import backup_take
 from tests import stanzas

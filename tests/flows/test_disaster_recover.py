@@ -7,8 +7,8 @@ import shutil
 import pytest
 from pydantic import SecretStr
 
-from blocks.backup_places import ResticPlace
 from blocks.backup_repository import BackupRepository
+from blocks.restic_place import ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
 from tests.flows.test_backup_restore import add, add_and_locate, clients, lose_wal

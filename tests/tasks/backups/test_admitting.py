@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from blocks.backup_places import Service
 from blocks.backup_repository import BackupRepository
 from blocks.errors import StandDown
 from blocks.node_control import LocalControl
 from blocks.postgres import PostgresCluster, PostgresNode
+from blocks.service import Service
 from tasks.backups import admitting, serving
 from tasks.backups.decide_restore import decide_restore
 from tasks.backups.policies import RestorePolicy

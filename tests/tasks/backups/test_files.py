@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from blocks.backup_places import ResticPlace
 from blocks.backup_records import BackupSet, KeptFile
 from blocks.backup_repository import BackupRepository
 from blocks.errors import Misconfigured
 from blocks.kept_files import REDIS_DUMP, Marks
 from blocks.postgres import PostgresCluster
+from blocks.restic_place import ResticPlace
 from tasks.backups.files import compare_files, keep, restore_files
 from tasks.backups.reach import Reach
 from tasks.backups.state import TakePlan

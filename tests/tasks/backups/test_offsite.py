@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from blocks.backup_places import ResticPlace
 from blocks.backup_records import BackupSet, Snapshot
 from blocks.backup_repository import BackupRepository
 from blocks.errors import Misconfigured
 from blocks.restic import Restic
+from blocks.restic_place import ResticPlace
 from tasks.backups.offsite import bring_back, copy_offsite, forget
 from tasks.backups.reach import Reach
 from tasks.backups.retention import outlived
