@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,6 +34,27 @@ def prefect_server():
         temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
     ):
         yield
+
+
+#: Short, so that a drill need not wait long until a dead run is noticed; longer than any pause of a loaded machine.
+LEASE_SECONDS = 3.0
+
+
+@pytest.fixture(scope="session")
+def plane():
+    """Prefect server, responder and receiver, with every deployment and automation, for all drills and people."""
+    from blocks.ledger.block import Ledger  # noqa: PLC0415 - most tests want none of it
+    from flows.triggers.plane.plane import Plane  # noqa: PLC0415
+    from tests.drills.ward import speaking_to  # noqa: PLC0415
+
+    root = Path(tempfile.mkdtemp(prefix="plane-"))
+    with Plane(root, parts=("server", "responder", "registration", "receiver")) as it:
+        with speaking_to(it):
+            ledger = Ledger.load("ledger")
+            ledger.lease_seconds = LEASE_SECONDS
+            ledger.save("ledger", overwrite=True)
+        yield it
+    shutil.rmtree(root)
 
 
 @pytest.fixture(scope="session")

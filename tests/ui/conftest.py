@@ -1,11 +1,8 @@
-"""One control plane, one patient, and one person who looks at both."""
+"""One patient, and one person who looks at it through the control plane."""
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -17,23 +14,12 @@ from tests.ui.browser import Person, chromium
 
 
 @pytest.fixture(scope="session")
-def ward() -> Iterator[Ward]:
-    """An asynchronous cluster called `orders`, under a plane of its own."""
+def ward(plane: Plane) -> Iterator[Ward]:
+    """An asynchronous cluster called `orders`."""
     if not chromium():
         pytest.skip("Chromium is not installed (as root: apt-get install chromium), so nobody can look at the UI.")
-    root = Path(tempfile.mkdtemp(prefix="ui-"))
-    plane, lab = Plane(root, parts=("server", "responder", "registration")), Lab(fast=True, sync=False)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            coming = pool.submit(lab.up)
-            plane.up()
-            coming.result()
-        with speaking_to(plane), Ward(plane, lab, target="orders") as ward:
-            yield ward
-    finally:
-        plane.down(now=True)
-        lab.down()
-        shutil.rmtree(root, ignore_errors=True)
+    with Lab(fast=True, sync=False) as lab, speaking_to(plane), Ward(plane, lab, target="orders") as ward:
+        yield ward
 
 
 @pytest.fixture

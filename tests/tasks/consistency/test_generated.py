@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.tasks.consistency.stage import Stage, conserved
 from tests.tasks.consistency.worlds import BODY, Truth, World, rules_of, tables_of, truth_of, worlds
 
-EXAMPLES = 30
+EXAMPLES = 15
 OURS = """
 SELECT conname FROM pg_constraint WHERE conname LIKE 'salvor%'
 UNION ALL SELECT relname FROM pg_class WHERE relkind IN ('i', 'I') AND relname LIKE 'salvor%'
