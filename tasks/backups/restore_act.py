@@ -67,6 +67,8 @@ def stop_nodes(at: Reach, plan: RestorePlan) -> str:
 
 def drop_salvaged(at: Reach, plan: RestorePlan) -> str:
     """Remove what was copied out: the old directory lives on, and its newest file would hide the whole one later."""
+    if plan.salvage_from and recovering.in_place(at, plan):
+        return "it is kept: what was recovered with it stays in its place"
     at.repository.drop_stream(plan.stamp)
     return "removed"
 

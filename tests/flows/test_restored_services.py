@@ -91,6 +91,27 @@ def test_one_that_does_not_get_well_is_named_and_the_database_stays_recovered(la
     assert clients(lab) == {"before": 100}
 
 
+def test_once_clients_were_let_in_nothing_is_put_back(lab, services) -> None:
+    """The run is gone on with, and its server does not start any more: the rows that were written since stay there."""
+    moment = add(lab, "before")
+    services.befall("shop.sick")
+    assert restored(target="time", to=moment.isoformat())[0] == "Unverified"
+    services.mend()
+    add(lab, "since")
+    data = lab.nodes["n1"].data
+    identity = data.stat().st_ino
+    lab.kill_node("n1")
+    (data / "global/pg_control").rename(lab.root / "kept")
+    name, report = restored(target="time", to=moment.isoformat())
+    assert (name, "clients were let into" in report.why) == ("NeedsHuman", True), report.why
+    assert (data.stat().st_ino, lab.primaries()) == (identity, [])
+    (lab.root / "kept").rename(data / "global/pg_control")
+    name, report = restored(target="time", to=moment.isoformat())
+    assert name == "Recovered", report.why
+    assert clients(lab) == {"before": 100, "since": 100}
+    assert services.working() == [SHOP, WORKER]
+
+
 def test_a_restore_that_fails_starts_them_again(lab, services) -> None:
     """They work as before; and when one does not, that is not passed over. Nobody was promoted half-way."""
     position = add_and_locate(lab)
