@@ -107,8 +107,12 @@ class Plan(Frozen):
     @property
     def digest(self) -> str:
         """Identify what would be done: two looks that would do the same have the same digest."""
-        content = self.model_dump_json(exclude=set(self.volatile | {"why", "loss", "ask"}))
+        content = self.essence().model_dump_json(exclude=set(self.volatile | {"why", "loss", "ask"}))
         return sha256(f"{type(self).__name__}:{content}".encode()).hexdigest()[:16]
+
+    def essence(self) -> Self:
+        """Give what two looks at the same world agree on."""
+        return self
 
 
 P = TypeVar("P", bound=Plan)

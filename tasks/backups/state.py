@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from pydantic import AwareDatetime
 
@@ -144,6 +144,13 @@ class RestorePlan(Plan):
     recover_seconds: int = 3600
     deep: bool = True
     protect: bool = True
+
+    def essence(self) -> Self:
+        """Give what two looks agree on: where all is restored that can be had, that may have grown meanwhile."""
+        if not self.aim.latest:
+            return self
+        end = self.aim.model_copy(update={"value": "", "lsn": None, "said": ""})
+        return self.model_copy(update={"aim": end, "key": ""})
 
 
 class DisasterPlan(RestorePlan):

@@ -294,3 +294,14 @@ def test_a_drill_reports_damage_behind_its_target():
     assert plan.wal_problem == "invalid checksum"
     assert decide_drill(seen, DrillPolicy(what="latest"), gone("scratch")).verdict == "refuse"
     assert ago(0) == seen.at
+
+
+def test_a_plan_of_all_that_can_be_had_stays_the_same_while_more_is_written():
+    """It is approved while the primary still writes; a plan that leads to one position is another at every other."""
+    earlier, later = (decided({}, primary(), proofs=(proof(end),)).plan for end in (9.1, 9.5))
+    assert earlier.aim != later.aim
+    assert earlier.digest == later.digest
+    one, other = (decided({"target": "lsn", "to": f"0/{to}000028"}, primary()).plan for to in (8, 9))
+    assert one.digest != other.digest
+    broken = decided({"accept_hole": True}, primary(), proofs=(proof(9.1, broken="a page"),)).plan
+    assert broken.digest != earlier.digest
