@@ -3,24 +3,16 @@
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from pydantic import ValidationError
-
-from blocks.backup_records import Archive, BackupSet, Branch, Inlet, Listing, Receiver, WalFile, WalProof, lsn
+from blocks.backup_records import Archive, BackupSet, Branch, Fact, Inlet, Listing, Receiver, WalFile, lsn
 
 WAL_NAME = 24
-_SAID = re.compile(r"error in WAL record at (?P<record>[0-9A-F]+/[0-9A-F]+): (?P<why>.*)")
-_AT = re.compile(r"(?:at|LSN) ([0-9A-F]+/[0-9A-F]+)")
-_SEAL = re.compile(r',"seal":"[0-9a-f]{64}"}$')
-_FILE = re.compile(r'file "?(?P<name>[0-9A-F]{24})')
-_RECORD = re.compile(r"len \(rec/tot\):\s*\d+/\s*(?P<length>\d+),.*lsn: (?P<lsn>[0-9A-F]+/[0-9A-F]+)")
-_COMMIT = re.compile(r"desc: COMMIT (\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d+)?) UTC")
+_SEAL = ',"seal":"'
 
 
 def listing(text: str, segment_bytes: int) -> Listing:
@@ -77,28 +69,32 @@ def _wal_file(found: tuple[int, int, bool]) -> WalFile:
 
 
 def _set(name: str, kept: dict[str, dict[str, str]], users: dict[str, list[str]], system: str) -> BackupSet | None:
-    content = _record(kept["set.json"][name])
-    content |= _record(kept["facts.json"][name]) if name in kept["facts.json"] else {}
-    content |= {"bad": kept["bad"].get(name, ""), "verified_at": kept["verified"].get(name)}
+    record, found = kept["set.json"][name], _facts(facts) if (facts := kept["facts.json"].get(name)) else {}
+    found |= {"bad": kept["bad"].get(name, ""), "offsite": kept["offsite"].get(name, "")}
     try:
-        made = BackupSet.model_validate(content | {"offsite": kept["offsite"].get(name, ""), "in_use": users[name]})
-    except ValidationError:
+        made = BackupSet.model_validate_json(record if _is_whole(record) else "")
+        if verified := kept["verified"].get(name):
+            found["verified_at"] = datetime.fromisoformat(verified)
+    except ValueError:
         return None
     if system and made.system_identifier != system:
-        return made.model_copy(update={"bad": f"it is of another cluster ({made.system_identifier})"})
-    return made if made.id == name else None
+        found["bad"] = f"it is of another cluster ({made.system_identifier})"
+    return made.model_copy(update=found | {"in_use": tuple(users.get(name, ()))}) if made.id == name else None
 
 
-def _record(text: str) -> dict[str, Any]:
-    """Read a record; one that is damaged holds nothing."""
-    seal = _SEAL.search(text)
-    if seal and seal[0] != _seal(text[: seal.start()]):
-        return {}
+def _facts(record: str) -> dict[str, Any]:
+    """Read what was counted; a record that is damaged holds nothing."""
     try:
-        content = json.loads(text)
-    except ValueError:
+        counted = json.loads(record if _is_whole(record) else "")["facts"]
+        return {"facts": tuple(Fact.model_validate(each) for each in counted)}
+    except (ValueError, LookupError, TypeError):
         return {}
-    return content if isinstance(content, dict) else {}
+
+
+def _is_whole(record: str) -> bool:
+    """Whether a record is as it was written; those of before had no checksum."""
+    text, seal, _ = record.rpartition(_SEAL)
+    return not seal or record == text + _seal(text)
 
 
 def sealed(record: str) -> str:
@@ -107,7 +103,7 @@ def sealed(record: str) -> str:
 
 
 def _seal(text: str) -> str:
-    return f',"seal":"{sha256(text.encode()).hexdigest()}"}}'
+    return f'{_SEAL}{sha256(text.encode()).hexdigest()}"}}'
 
 
 def _files(names: list[str], segment_bytes: int) -> Iterator[tuple[int, int, bool]]:
@@ -130,48 +126,6 @@ def _receiver(lines: list[str]) -> Receiver | None:
         return None
     alive, silence, *said = lines[-1].split(" ", 2)
     return Receiver(alive=alive == "yes", silence_seconds=float(silence), said=" ".join(said))
-
-
-def proof(text: str, timeline: int, start: int, end: int | None, segment_bytes: int) -> tuple[WalProof, str, int]:
-    """Read what PROVE printed: the proof, and the file and offset at which reading ended, if it ended there."""
-    said = {word: rest for word, _, rest in (line.partition(" ") for line in text.splitlines())}
-    error, last = said.get("said", ""), said["last"]
-    record, commit = _RECORD.search(said.get("record", "")), _COMMIT.search(said.get("commit", ""))
-    began = lsn(record["lsn"]) if record else start
-    stop = end or (began + int(record["length"]) if record else start)
-    broken, offset = "", -1
-    if where := _SAID.search(error):
-        at = _AT.findall(where["why"])
-        stop, began = lsn(at[-1] if at else where["record"]), lsn(where["record"])
-        if end is not None or stop // segment_bytes < _number(last, segment_bytes):
-            broken = where["why"]
-        else:
-            offset = stop % segment_bytes
-    elif error and (end is not None or not _is_beyond(error, last)):
-        broken = error.removeprefix("pg_waldump: error: ")
-        stop = began + int(record["length"]) if record else start
-    return (
-        WalProof(
-            timeline=timeline,
-            start_lsn=start,
-            last_record=max(began, start),
-            end_lsn=stop,
-            last_commit=datetime.fromisoformat(commit[1]).replace(tzinfo=UTC) if commit else None,
-            broken=broken,
-        ),
-        last,
-        offset,
-    )
-
-
-def _is_beyond(error: str, last: str) -> bool:
-    """Whether reading ended because there is no file after the last."""
-    name = _FILE.search(error)
-    return "could not find file" in error and name is not None and name["name"] > last
-
-
-def _number(name: str, segment_bytes: int) -> int:
-    return ((int(name[8:16], 16) << 32) // segment_bytes) + int(name[16:24], 16)
 
 
 def wal_name(timeline: int, position: int, segment_bytes: int) -> str:

@@ -8,13 +8,14 @@ from blocks import backup_scripts as sh
 from blocks import expiry_scripts as expiry
 from blocks import stream_scripts
 from blocks import wal_scripts as wal
-from blocks.backup_listing import inlet, listing, proof, sealed, wal_name
+from blocks.backup_listing import inlet, listing, sealed, wal_name
 from blocks.backup_records import BackupSet, Inlet, Listing, Taken, WalProof, lsn, shown
 from blocks.backup_repository import BackupRepository
 from blocks.node_command import Completed
 from blocks.node_scripts import REFUSED, labelled, script
 from blocks.postgres_host import ScriptFailed
 from blocks.postgres_rejoin import without_password
+from blocks.wal_proof import proof
 
 SEGMENT_BYTES = 16 * 2**20
 SLOT = "salvor_archive"

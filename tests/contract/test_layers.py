@@ -17,6 +17,7 @@ PURE_STEMS = {
 }
 PURE_FILES = {
     "blocks/backup_listing.py",
+    "blocks/wal_proof.py",
     "blocks/backup_records.py",
     "blocks/errors.py",
     "blocks/pgbackrest_says.py",
