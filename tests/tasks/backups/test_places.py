@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tasks.backups.decide_restore import decide_drill, decide_restore
+from tasks.backups.decide_drill import decide_drill
+from tasks.backups.decide_restore import decide_restore
 from tasks.backups.looking import place_of
 from tasks.backups.policies import DrillPolicy, RestorePolicy
 from tests.repositories import F2
