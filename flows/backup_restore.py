@@ -6,7 +6,7 @@
 committed after the target is gone from it; the old directory is kept beside the new one.
 
 **Diagnosis.** Run it with `dry_run`: the plan says from which set, to where, and what that loses. A target that cannot
-be reached is refused with the reason: before the oldest set, after the last WAL, in a hole.
+be reached is refused with the reason: before the oldest set, after the last WAL, in a hole, a point that was never set.
 
 **Mitigation.** Run it and let somebody approve. Until clients are let in, everything is taken back when a step fails:
 the old directory returns to its place. A set that turns out to be damaged is marked, and the next best one is taken.

@@ -7,8 +7,9 @@ import shutil
 import pytest
 from pydantic import SecretStr
 
+from blocks.backup_listing import sealed
+from blocks.backup_records import BackupSet
 from blocks.backup_repository import BackupRepository
-from blocks.restic_place import ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
 from tests.flows.test_backup_restore import add, add_and_locate, clients, lose_wal
@@ -91,6 +92,24 @@ def test_a_recovery_that_failed_is_not_taken_for_a_server_that_is_only_down(orde
     name, report = recovered()
     assert (name, report.plan.way) == ("Recovered", "restore"), report.why
     assert clients(orders) == {"after": 100, "before": 100}
+
+
+@pytest.mark.long
+def test_the_repository_of_another_cluster_is_not_restored(orders) -> None:
+    """No node is left that says who it is, and the block was given the wrong directory: seen twice, refused twice."""
+    backup_take("orders", return_state=True)
+    for node in orders.nodes:
+        orders.destroy(node)
+    repository = orders.vault / "repository"
+    (repository / "system").write_text("4711\n")
+    for file in repository.glob("sets/*/set.json"):
+        made = BackupSet.model_validate_json(file.read_text())
+        another = made.model_copy(update={"system_identifier": "4711"})
+        file.write_text(sealed(another.model_dump_json(exclude={"facts", "bad", "verified_at", "in_use"})) + "\n")
+    for _ in range(2):
+        name, report = recovered()
+        assert (name, "the backups of another cluster (4711, this is" in report.why) == ("Refused", True), report.why
+    assert report.timeline == ()
 
 
 @pytest.mark.long
