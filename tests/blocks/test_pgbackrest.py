@@ -123,6 +123,24 @@ def test_settings_of_the_set_are_kept_and_no_target_of_pgbackrest(copy):
         place.exchange("S1")
 
 
+def test_what_is_encrypted_and_bundled_is_kept_proven_and_restored(elder):
+    """Small files share one, nobody reads them without the pass phrase, and a bit that is another one is found."""
+    copy = elder.empty()
+    more = "repo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=lab-only\nrepo1-bundle=y\ncompress-type=zst\n"
+    configuration = Path(copy.block.pgbackrest.config)
+    configuration.write_text(configuration.read_text().replace("[global]\n", f"[global]\n{more}"))
+    with streaming(copy):
+        copy.take(NEW)
+        copy.take(NEXT, parent=NEW)
+    assert copy.restoring().copy((NEW, NEXT), 60) == "copied"
+    bundles = (copy.store / "backup" / "orders" / copy.label(NEW) / "bundle").iterdir()
+    largest = max(bundles, key=lambda each: each.stat().st_size)
+    flip(largest, largest.stat().st_size // 2)
+    assert "are damaged" in copy.native.verify(copy.set(NEXT))
+    with pytest.raises(SetUnfit):
+        copy.restoring(copy.path.with_name("again")).copy((NEW, NEXT), 60)
+
+
 # --- damage
 
 

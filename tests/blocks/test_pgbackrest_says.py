@@ -53,8 +53,8 @@ def fit(asked: tuple[str, str] = ("full", ""), **given: Any) -> str:
         ("gone\n", Verdict(damage=f"pgBackRest holds {LABEL} no longer")),
         (said(BAD.replace("invalid,", "manifest missing,")),
          Verdict(damage="1 of its 967 files are damaged (manifest missing)")),
-        (said(BAD, f"P01   INFO: other error {FILE}: [41] unable to open file: [13] Permission denied"),
-         Verdict(unread=f"other error {FILE}: [41] unable to open file: [13] Permission denied")),
+        (said(BAD, f"P01   INFO: invalid result {FILE}: [41] unable to open file: [13] Permission denied"),
+         Verdict(unread=f"invalid result {FILE}: [41] unable to open file: [13] Permission denied")),
         (said(BAD, manifest="[041]: unable to open: Permission denied"),
          Verdict(unread="[041]: unable to open: Permission denied")),
         (said(BAD, manifest="[055]: missing"), Verdict(damage="its manifest is not the one that was written")),
@@ -73,7 +73,7 @@ def test_a_set_is_good_only_when_each_of_its_files_is(text, expected):
 def test_what_a_set_is_built_on_could_not_be_read():
     """The file that nobody may open is the full backup's; the set on top of it is not damaged either."""
     made = MADE.model_copy(update={"label": f"{LABEL}_20261102-000000I"})
-    complaint = f"INFO: other error {FILE}: [41] Permission denied"
+    complaint = f"INFO: invalid result {FILE}: [41] Permission denied"
     assert verdict(said(BAD.replace(LABEL, made.label), complaint), made).unread == complaint.removeprefix("INFO: ")
 
 
