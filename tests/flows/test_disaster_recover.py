@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from blocks.backup_listing import sealed
 from blocks.backup_records import BackupSet
 from blocks.backup_repository import BackupRepository
+from blocks.restic_place import ResticPlace
 from flows.backup_take import backup_take
 from flows.disaster_recover import disaster_recover
 from tests.flows.test_backup_restore import add, add_and_locate, clients, lose_wal

@@ -15,6 +15,7 @@ from playwright.sync_api import Locator, Page, TimeoutError, expect, sync_playwr
 PICTURES = Path(__file__).with_name("pictures")
 SIZE = {"width": 1120, "height": 900}
 DRAWN_BYTES = 6_000
+SEARCHES = 5
 MILLISECONDS = 20_000  #: the machine may be busy with other tests
 # Nothing is asked of anybody but the plane, neither by the page nor by the browser itself.
 ARGUMENTS = [
@@ -68,6 +69,15 @@ class Person:
         """Wait until all TEXTS are on the page."""
         for text in texts:
             expect(self.page.get_by_text(text).first).to_be_visible()
+
+    def search(self, text: str) -> None:
+        """Search until TEXT is found: an address that follows late puts what was searched before back into the field."""
+        for _ in range(SEARCHES):
+            self.page.get_by_placeholder("Search").fill(text)
+            with suppress(AssertionError):
+                expect(self.page.get_by_text(text).first).to_be_visible(timeout=3000)
+                return
+        self.sees(text)
 
     def press(self, name: str, within: Locator | None = None) -> None:
         """Press a button."""

@@ -129,8 +129,7 @@ def test_a_cluster_is_described_in_a_form(person: Person, ward: Ward) -> None:
     # The page it leaves has such a field too, and takes what is written into it for the next address.
     expect(person.page).to_have_url(re.compile("/blocks/catalog"))
     for block in BLOCKS:  # not all of them are shown at once
-        person.page.get_by_placeholder("Search").fill(block._block_type_name)  # noqa: SLF001
-        person.sees(block._block_type_name)  # noqa: SLF001
+        person.search(block._block_type_name)  # noqa: SLF001
     person.open("blocks/catalog/salvor-postgres-cluster/create")
     person.fill("Name", "billing")
     person.press("Add item")
