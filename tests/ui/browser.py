@@ -71,7 +71,7 @@ class Person:
             expect(self.page.get_by_text(text).first).to_be_visible()
 
     def search(self, text: str) -> None:
-        """Search until TEXT is found: an address that follows late puts what was searched before back into the field."""
+        """Search until TEXT is found: an address that follows late puts the last search back into the field."""
         for _ in range(SEARCHES):
             self.page.get_by_placeholder("Search").fill(text)
             with suppress(AssertionError):
