@@ -149,7 +149,7 @@ def test_a_rewrite_during_a_restart_is_owed_one_of_its_own(env, root):
     assert env.points_to() == ("new:6432", True)
 
 
-@pytest.mark.parametrize("act", ["point_to", "undo"])
+@pytest.mark.parametrize("act", [pytest.param("point_to", marks=pytest.mark.long), "undo"])
 def test_a_run_that_is_killed_anywhere_is_finished_by_the_next(env, root, act):
     """Before each command of each script: no text is torn, no restart is forgotten, and again changes nothing."""
     killed = env.model_copy(update={"control": STEPPING})

@@ -72,7 +72,7 @@ def test_approved_plan_is_done(lost: tuple[Ward, App]) -> None:
     assert app.summary().duplicated == 0
 
 
-@pytest.mark.parametrize("fence", ["route", "power"])
+@pytest.mark.parametrize("fence", ["route", pytest.param("power", marks=pytest.mark.long)])
 def test_provable_fence_needs_nobody(async_ward: Ward, fence: str) -> None:
     """A primary that lives on where nobody reaches it is replaced without asking once its route or its power is cut."""
     lab = async_ward.lab

@@ -100,6 +100,7 @@ def test_each_object_comes_exactly_once_whoever_reads_what(found, size, workers,
     assert max(w.until for w in windows.windows) == listed.until
 
 
+@pytest.mark.long
 @settings(max_examples=40, deadline=None)
 @given(found=bursts, size=st.integers(1, 100), workers=st.integers(1, 6), forgetful=st.booleans(), data=st.data())
 def test_what_is_there_all_the_time_is_listed_though_others_come_and_go(found, size, workers, forgetful, data):

@@ -142,6 +142,7 @@ def test_a_storm_is_worked_off(server: Server) -> None:
     assert len({run.pid() for run in runs}) == 12
 
 
+@pytest.mark.long
 def test_the_limit_holds(server: Server) -> None:
     """With a limit of one, the second run begins after the first has ended."""
     log = server.plane.logs / "narrow.log"
@@ -194,6 +195,7 @@ def test_a_responder_that_is_stopped_waits_for_its_run(server: Server) -> None:
     until(lambda: gone(responder), "the responder to leave")
 
 
+@pytest.mark.long
 def test_a_run_survives_its_responder(server: Server) -> None:
     """After SIGKILL of the responder its run goes on, is adopted by nobody, and leaves no process behind."""
     run = server.start("slow", parameters={"seconds": 4})
