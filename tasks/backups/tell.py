@@ -54,6 +54,7 @@ def tell_recovery(
         return ()
     book, run = current().ledger, current().run
     failed = [each.claim for each in evidence if not each.holds]
+    waited = [f"it waited {after.waited_seconds:.0f} s for an approval"] if after.waited_seconds else []
     result = Practised(
         run_id=run.id,
         target=at.target,
@@ -65,7 +66,7 @@ def tell_recovery(
         writable_seconds=after.writable_seconds,
         verified_seconds=after.verified_seconds,
         protected_seconds=kept.seconds if kept else None,
-        said="; ".join(failed)[:2000],
+        said="; ".join([*failed, *waited])[:2000],
     )
     try:
         backups.practised(book, result)
@@ -90,7 +91,7 @@ def _row(each: Practised, budget: float) -> dict[str, str]:
         "protected": _seconds(each.protected_seconds),
         "to": each.recovered_to,
         "from": each.set_id or "-",
-        "why": each.said or "-",
+        "note": each.said or "-",
     }
 
 
