@@ -28,7 +28,7 @@ part=$R/sets/.$I.part
 [ -d "$part/data" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
 mkdir -p "$part/dumps" && cd "$part/dumps" || exit 1
 "$B/pg_dump" -Fc -Z 1 --no-password -d "$FROM" -f "$FILE" >&2 && sync "$FILE" &&
-  "$B/pg_restore" -f /dev/null "$FILE" >&2 || exit 1
+  "$B/pg_restore" -f /dev/null "$FILE" >&2 || { rm -f "$FILE"; exit 1; }
 echo "bytes: $(wc -c <"$FILE")"
 echo "sha256: $(sha256sum <"$FILE" | cut -d" " -f1)"
 """

@@ -27,17 +27,18 @@ umask 077
 part=$R/sets/.$I.part
 [ -d "$part" ] || refuse "the set $I that grew is gone: somebody else has cleared it away"
 mkdir -p "$part/dumps" && cd "$part/dumps" || exit 1
-conf=$part/.mongo; trap 'rm -f "$conf"' EXIT
+conf=$part/.mongo; kept=no
+trap 'rm -f "$conf" "$conf.said"; [ $kept = yes ] || rm -f "$FILE"' EXIT
 cat >"$conf"
-mongodump --config="$conf" --archive="$FILE" --gzip $OPLOG 2>"$part/.mongo.said" ||
-  refuse "mongodump failed: $(tail -n 1 "$part/.mongo.said")"
+mongodump --config="$conf" --archive="$FILE" --gzip $OPLOG 2>"$conf.said" ||
+  refuse "mongodump failed: $(tail -n 1 "$conf.said")"
 begins=$(gunzip -c "$FILE" 2>/dev/null | head -c 4 | od -An -tx1 | tr -d " ")
 [ "$begins" = 6de29981 ] || refuse "what mongodump wrote is no archive"
 gzip -t "$FILE" || refuse "what mongodump wrote cannot be read again"
 sync "$FILE"
 echo "bytes: $(wc -c <"$FILE")"
 echo "sha256: $(sha256sum <"$FILE" | cut -d" " -f1)"
-grep "done dumping" "$part/.mongo.said"; rm -f "$part/.mongo.said"
+grep "done dumping" "$conf.said"; kept=yes
 """
 
 RESTORE: Final = """

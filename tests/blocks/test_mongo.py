@@ -100,6 +100,7 @@ def test_what_is_no_archive_is_not_kept(host: Host, content: bytes, end: str, sa
     host.dumps(content, end)
     with pytest.raises(ScriptFailed, match=said):
         host.keep()
+    assert not list((host.root / "repository/sets/.s1.part/dumps").iterdir())
 
 
 def test_it_comes_back_into_the_server_that_is_meant_for_it(host: Host) -> None:
