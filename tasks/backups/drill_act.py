@@ -27,7 +27,10 @@ def fetch_into_scratch(at: Reach, plan: RestorePlan) -> str:
     except StandDown as error:
         if not plan.what:
             raise
-        return f"failed: {error}"  # that it fails is what a drill is to find out: it is judged, and kept in the history
+        # That it fails is what a drill is to find out: it is judged, and kept in the history. A damaged copy may start
+        # all the same, so it goes.
+        at.restoring(SCRATCH).remove()
+        return f"failed: {error}"
 
 
 @act("Start the copy, with archiving off, and bring it to {plan.aim.said}.", undo=remove_copy)
