@@ -50,7 +50,7 @@ def look(at: Reach, names: list[str], *, sized: bool = False) -> View:
         unfinished_disaster=_cut_off(at, "disaster-recover", DisasterPlan),
     )
     if listing and (listing.sets or not seen_before):
-        _remember(at, view, listing)
+        remember(at, view, listing)
     return view
 
 
@@ -78,7 +78,8 @@ def _listing(at: Reach) -> tuple[Listing | None, str]:
         return None, str(error)
 
 
-def _remember(at: Reach, view: View, listing: Listing) -> None:
+def remember(at: Reach, view: View, listing: Listing) -> None:
+    """Write down what the repository of this cluster holds, for the day on which nothing else is left to ask."""
     if view.system_identifier not in {"", listing.system_identifier}:
         return  # another cluster's: what was seen of this one is all that tells them apart
     try:

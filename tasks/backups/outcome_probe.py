@@ -13,6 +13,7 @@ from blocks.service import Service
 from tasks.backups import outside, serving
 from tasks.backups.facts import count, databases
 from tasks.backups.files import compare_files
+from tasks.backups.looking import remember
 from tasks.backups.reach import SCRATCH, SQL, Reach
 from tasks.backups.state import Protected, Recovered, RestorePlan, TakePlan, View
 from tasks.backups.taking import streaming
@@ -82,6 +83,7 @@ def observe_kept(at: Reach, plan: TakePlan) -> tuple[View | None, bool, bool]:
         return None, False, False
     listing = at.repository.look(facts_of=plan.set_id)
     view = View(resource=plan.resource, target=plan.target, at=datetime.now(UTC), places=(), listing=listing)
+    remember(at, view, listing)
     checksums = bool(at.ask(plan.node, SQL["checksums"])[0]["present"])
     rows = streaming(at, plan.node)
     kept = next((each for each in listing.sets if each.id == plan.set_id), None)
