@@ -201,7 +201,8 @@ def keep_a_set(at: Reach) -> None:
     now = datetime.now(UTC)
     name = f"{now:%Y%m%dT%H%M%S%fZ}-full"
     made = at.repository.take(name, at.source("n1"), system, 60)
-    kept = BackupSet(id=name, kind="full", began_at=now, ended_at=now, restored_bytes=made.bytes, **made.model_dump())
+    facts = made.model_dump() | {"restored_bytes": made.bytes}
+    kept = BackupSet(id=name, kind="full", began_at=now, ended_at=now, **facts)
     at.repository.commit(kept)
     assert at.repository.verify(kept) == ""
 
