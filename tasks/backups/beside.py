@@ -68,7 +68,12 @@ def _unfit(at: Reach, plan: ExtractPlan, found: tuple[Table, ...]) -> str:
 def _moved(at: Reach, plan: ExtractPlan) -> str:
     schema, mark = sql.Identifier(plan.into), sql.Literal(plan.mark)
     made = sql.SQL("CREATE SCHEMA {0}; COMMENT ON SCHEMA {0} IS {1}").format(schema, mark).as_string(None)
-    _change(at, plan, made, *_statements(at, plan, "detaching"))
+    # What a run that died had already loaded into production is in the copy as well, which is of a later moment.
+    again = [
+        sql.SQL("DROP SCHEMA IF EXISTS {} CASCADE").format(sql.Identifier(each.schema_name)).as_string(None)
+        for each in plan.left
+    ]
+    _change(at, plan, *again, made, *_statements(at, plan, "detaching"))
     _change(at, plan, *_statements(at, plan, "baring"))
     return ""
 
